@@ -1,0 +1,57 @@
+"""Quantities as people write them ("200ms", "8Mbit/s", "64MB") and back."""
+
+from __future__ import annotations
+
+import re
+
+from littoral.core.errors import Invalid
+
+_NUMBER = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z/µ%]*)\s*")
+
+_MILLISECONDS = {"us": 0.001, "µs": 0.001, "ms": 1.0, "s": 1e3, "min": 60e3, "h": 3600e3, "d": 86400e3}
+_BYTES = {
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+}
+
+
+def _parse(text: str, units: dict[str, float] | dict[str, int], default: str, what: str) -> float:
+    match = _NUMBER.fullmatch(text)
+    unit = (match.group(2) or default) if match else ""
+    scale = units.get(unit) if unit in units else units.get(unit.lower())
+    if match is None or scale is None:
+        raise Invalid(
+            "quantity_unreadable", f"{text[:40]!r} is not {what}. Write a number and one of: {', '.join(units)}."
+        )
+    return float(match.group(1)) * scale
+
+
+def milliseconds(text: str) -> float:
+    """A duration such as "200ms", "1.5s" or "2h" in milliseconds; a bare number is milliseconds."""
+    return _parse(text, _MILLISECONDS, "ms", "a duration")
+
+
+def byte_count(text: str) -> int:
+    """A size such as "64MB" or "4KiB" in bytes; a bare number is bytes."""
+    return int(_parse(text, _BYTES, "b", "a size"))
+
+
+def show_ms(value_ms: float) -> str:
+    """A duration for people, three figures: "0.42 ms", "7.5 ms", "1.2 s"."""
+    if value_ms < 1000:
+        return f"{value_ms:.3g} ms"
+    return f"{value_ms / 1000:.3g} s"
+
+
+def show_bytes(count: float) -> str:
+    """A size for people in decimal units: "812 B", "3.6 MB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

@@ -1,0 +1,1 @@
+"""One device's process: wires repository, runtime and doors together, and decides nothing."""

@@ -1,0 +1,1 @@
+"""What happened: counters and readings that an operator can watch."""

@@ -1,0 +1,1 @@
+"""Crossing between processes: tensors as bytes, and the protocol's two wire formats."""

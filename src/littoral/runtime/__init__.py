@@ -1,0 +1,1 @@
+"""One request: admission, batching, execution and the models that stand ready."""

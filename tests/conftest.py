@@ -1,0 +1,22 @@
+"""What every test may ask for: the asyncio backend, and the folder of real inputs where there is one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def littoral_data() -> Path:
+    """The folder of real models and pictures; the test is skipped where LITTORAL_DATA does not name one."""
+    folder = os.environ.get("LITTORAL_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("LITTORAL_DATA does not name a folder of real inputs")
+    return Path(folder)
