@@ -13,7 +13,7 @@ _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 
 
 def check_name(name: str, *, what: str = "model") -> str:
-    """`name` itself if it is letters, digits, `.`, `_`, `-`, at most 128, no leading or trailing dot; else `Invalid`."""
+    """`name` itself if it is at most 128 letters, digits, `.`, `_`, `-` without a dot at an end; else `Invalid`."""
     if _NAME.fullmatch(name) is None:
         raise Invalid(
             "name_unusable",

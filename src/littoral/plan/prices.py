@@ -1,0 +1,57 @@
+"""What each resource costs at this instant: one number per column of a usage row.
+
+A site's price is its slow-down, a byte's is one over the measured rate, a trip's is the measured round trip. What is down costs infinitely much: that is all there is to degrading.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+import numpy as np
+
+from littoral.core.world import World
+from littoral.plan.cuts import LinkPrice
+from littoral.plan.usage import Resources, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """How much each kind of cost counts: per millisecond of latency, per joule, per byte on a metered link."""
+
+    per_ms: float = 1.0
+    per_joule: float = 0.0
+    per_metered_byte: float = 0.0
+
+
+LATENCY = Objective()
+ENERGY = Objective(per_ms=0.0, per_joule=1.0)
+BYTES = Objective(per_ms=1e-9, per_metered_byte=1.0)  # among equals in bytes the quicker one wins
+
+
+def prices(world: World, objective: Objective = LATENCY) -> Row:
+    """The price of each resource in the objective's unit; shape [Resources.count], float64, inf for what is down."""
+    resources = Resources(len(world.sites))
+    row = np.zeros(resources.count)
+    for index, site in enumerate(world.sites):
+        gone = site.slowdown == inf
+        joules_per_ms = site.power_w / 1000.0
+        row[resources.compute(index)] = (
+            inf if gone else site.slowdown * (objective.per_ms + objective.per_joule * joules_per_ms)
+        )
+        row[resources.start(index)] = inf if gone or site.queue_ms == inf else site.queue_ms * objective.per_ms
+    for index, link in enumerate(world.links):
+        per_byte = objective.per_joule * link.joules_per_byte + (objective.per_metered_byte if link.metered else 0.0)
+        row[resources.up(index)] = inf if link.down else objective.per_ms / link.up_bytes_per_ms + per_byte
+        row[resources.down(index)] = inf if link.down else objective.per_ms / link.down_bytes_per_ms + per_byte
+        row[resources.trips(index)] = inf if link.down else link.round_trip_ms * objective.per_ms
+    return row
+
+
+def link_prices(row: Row, site_count: int) -> tuple[LinkPrice, ...]:
+    """A price row's links as the minimum cut takes them."""
+    resources = Resources(site_count)
+    return tuple(
+        LinkPrice(float(row[resources.up(k)]), float(row[resources.down(k)]), float(row[resources.trips(k)]))
+        for k in range(site_count - 1)
+    )
