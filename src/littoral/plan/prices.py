@@ -1,6 +1,7 @@
 """What each resource costs at this instant: one number per column of a usage row.
 
-A site's price is its slow-down, a byte's is one over the measured rate, a trip's is the measured round trip. What is down costs infinitely much: that is all there is to degrading.
+A site's price is its slow-down, a byte's is one over the measured rate, a trip's is the measured round trip. What is
+down costs infinitely much: that is all there is to degrading.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a plan was chosen: its terms (dearest first), the runner-up, and how far each price may move until it loses."""
+    """Why a plan was chosen: its terms (dearest first), the runner-up, and how far each price may move."""
 
     choice: Choice
     terms: tuple[Term, ...]

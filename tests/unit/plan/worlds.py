@@ -41,7 +41,7 @@ def random_workload(rng: random.Random, operator_count: int, *, gates: bool = Tr
 
 
 def random_case(seed: int, *, sites: int, operator_count: int) -> Case:
-    """A workload with costs, slow-downs and link prices; now and then a site cannot run something, or a link is down."""
+    """A workload with costs, slow-downs and link prices; some sites cannot run something, some links are down."""
     rng = random.Random(seed)
     workload = random_workload(rng, operator_count)
     costs = [
