@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from littoral.core.tensor import Tensor
@@ -27,7 +27,7 @@ class InferRequest:
     version: str = ""
     id: str = ""
     outputs: tuple[str, ...] = ()
-    parameters: Parameters = NO_PARAMETERS
+    parameters: Parameters = field(default_factory=lambda: NO_PARAMETERS)
     budget_ms: float | None = None
 
 
@@ -43,7 +43,7 @@ class InferAnswer:
     version: str
     outputs: tuple[Tensor, ...]
     id: str = ""
-    parameters: Parameters = NO_PARAMETERS
+    parameters: Parameters = field(default_factory=lambda: NO_PARAMETERS)
 
     def output(self, name: str) -> Tensor:
         """The output of that name; `KeyError` if the answer has none."""

@@ -70,7 +70,10 @@ class TensorSpec:
             return True
         if len(shape) != len(self.shape):
             return False
-        return all(want in (-1, have) for want, have in zip(self.shape, shape, strict=True))
+        for want, have in zip(self.shape, shape, strict=True):  # noqa: SIM110  half the time of all(); every request asks
+            if want not in (have, -1):
+                return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,31 @@ _BYTES = {
 
 def _parse(text: str, units: dict[str, float] | dict[str, int], default: str, what: str) -> float:
     match = _NUMBER.fullmatch(text)
-    unit = (match.group(2) or default) if match else ""
+    unit = (match.group(2) or default) if match else "?"
     scale = units.get(unit) if unit in units else units.get(unit.lower())
     if match is None or scale is None:
         raise Invalid(
             "quantity_unreadable", f"{text[:40]!r} is not {what}. Write a number and one of: {', '.join(units)}."
         )
     return float(match.group(1)) * scale
+
+
+_RATES = {"bit/s": 1.0, "kbit/s": 1e3, "mbit/s": 1e6, "gbit/s": 1e9}
+_SHARES = {"%": 0.01, "": 1.0}
+_BITS_PER_S_IN_A_BYTE_PER_MS = 8000.0
+
+
+def bytes_per_ms(text: str) -> float:
+    """A rate such as "8Mbit/s" in bytes per millisecond; a bare number is Mbit/s."""
+    return _parse(text, _RATES, "mbit/s", "a rate") / _BITS_PER_S_IN_A_BYTE_PER_MS
+
+
+def share(text: str) -> float:
+    """A share such as "2%" or "0.02" as a number from 0 to 1."""
+    found = _parse(text, _SHARES, "", "a share")
+    if not 0.0 <= found <= 1.0:
+        raise Invalid("quantity_unreadable", f"{text[:40]!r} is not a share. Write 0% to 100%, or 0 to 1.")
+    return found
 
 
 def milliseconds(text: str) -> float:

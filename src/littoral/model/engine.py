@@ -18,11 +18,25 @@ class EngineOptions:
 
     `threads`: intra-operator threads of one run. `providers`: execution providers or delegates in order of wish, by
     name or library path; the CPU always follows as the fallback. `settings`: an engine's own options, as strings.
+    `inputs` and `outputs`: the signature as the manifest states it, for files that do not carry their own.
     """
 
     threads: int = 1
     providers: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """How a quantised tensor stands for real numbers: real = scale x (stored - zero_point)."""
+
+    scale: float
+    zero_point: int
+
+
+NO_QUANTIZATION: Mapping[str, Quantization] = MappingProxyType({})
 
 
 class Engine(Protocol):
@@ -46,6 +60,11 @@ class Engine(Protocol):
     @property
     def facts(self) -> Mapping[str, Plain]:
         """What an operator wants to know: the provider really in use, the threads, notes on fallbacks."""
+        ...
+
+    @property
+    def quantization(self) -> Mapping[str, Quantization]:
+        """For each quantised input and output, by tensor name, how its stored integers read; they travel as stored."""
         ...
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[int]) -> list[Array]:

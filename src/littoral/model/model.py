@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from littoral.core.errors import Invalid
 from littoral.core.request import InferRequest, Parameters
 from littoral.core.tensor import Array, Tensor, TensorSpec
 from littoral.model.engine import Engine
 from littoral.model.manifest import Manifest
+from littoral.model.memory import release_memory
 from littoral.model.tasks.task import IMAGE, Task
 
 
@@ -46,6 +48,11 @@ class Model:
         return self.engine.outputs
 
     @property
+    def every_output(self) -> tuple[int, ...]:
+        """Indices of all the model's own outputs."""
+        return _first(len(self.engine.outputs))
+
+    @property
     def batchable(self) -> bool:
         """Whether the first axis of every input and output is free, so that requests may be joined along it."""
         specs = self.inputs + self.outputs
@@ -56,7 +63,7 @@ class Model:
         given = request.inputs
         if self.task is not None and len(given) == 1 and given[0].name == IMAGE.name and not self._has_input("image"):
             return self._check_image(given[0], request.outputs)
-        specs = self.inputs
+        specs = self.engine.inputs
         if len(given) != len(specs):
             raise Invalid("inputs_wrong", f"Model {self.name!r} takes {self._describe_inputs()}; {len(given)} came.")
         if len(specs) == 1 and given[0].name == specs[0].name:
@@ -80,21 +87,23 @@ class Model:
             return self.tensors(call, self.engine.run(call.arrays, call.wanted))
         assert self.task is not None, "an image call is only made for a model with a task"
         prepared = self.task.prepare(call.image)
-        arrays = self.engine.run(prepared.arrays, range(len(self.outputs)))
+        arrays = self.engine.run(prepared.arrays, self.every_output)
         answered = self.task.finish(arrays, prepared.frame, parameters)
         return tuple(answered[index] for index in call.wanted)
 
     def tensors(self, call: Call, arrays: Sequence[Array]) -> tuple[Tensor, ...]:
         """The engine's arrays under their names."""
-        outputs = self.outputs
-        return tuple(
-            Tensor(outputs[index].name, outputs[index].datatype, array)
-            for index, array in zip(call.wanted, arrays, strict=True)
-        )
+        specs = self.engine.outputs
+        made = []
+        for index, array in zip(call.wanted, arrays, strict=True):
+            spec = specs[index]
+            made.append(Tensor(spec.name, spec.datatype, array))
+        return tuple(made)
 
     def close(self) -> None:
-        """Gives the engine's memory back; the model must not be run again."""
+        """Gives the engine's memory back to the system; the model must not be run again. Takes some milliseconds."""
         self.engine.close()
+        release_memory()
 
     def _check_image(self, tensor: Tensor, outputs: tuple[str, ...]) -> Call:
         assert self.task is not None
@@ -119,10 +128,16 @@ def _check_input(tensor: Tensor, spec: TensorSpec) -> None:
         )
 
 
+@cache
+def _first(count: int) -> tuple[int, ...]:
+    """Indices of all of `count` outputs: nearly every request asks for these."""
+    return tuple(range(count))
+
+
 def _wanted(names: tuple[str, ...], specs: tuple[TensorSpec, ...], model: str) -> tuple[int, ...]:
     """Indices of the requested outputs; all where none is named."""
     if not names:
-        return tuple(range(len(specs)))
+        return _first(len(specs))
     place = {spec.name: index for index, spec in enumerate(specs)}
     try:
         return tuple(place[name] for name in names)
