@@ -22,7 +22,7 @@ def _mixed(albedo: NDArray[np.float32], colour: NDArray[np.float32], share: Fiel
 
 def _ellipse(chance: Chance, radius_px: float, wobble: float) -> Field:
     """Distance from a random place in units of a random ellipse's radius: 1 on its edge."""
-    x0, y0 = _place(chance, radius_px * 0.8 + 12)
+    x0, y0 = _place(chance, radius_px * 0.85 + 16)
     rows, columns = pixels()
     angle, squeeze = chance.uniform(0, np.pi), chance.uniform(0.65, 1.0)
     x, y = columns - np.float32(x0), rows - np.float32(y0)
@@ -39,7 +39,7 @@ def scratch(surface: Surface, chance: Chance) -> Surface:
     across = np.array([-along[1], along[0]])
     t = np.linspace(-0.5, 0.5, 17)
     bow = chance.uniform(-0.08, 0.08) * length * (1 - (2 * t) ** 2)
-    width = chance.uniform(0.5, 1.15)
+    width = chance.uniform(0.55, 1.2) * (1.2 if surface.cloth else 1.0)
     cover = np.zeros((SIDE, SIDE), np.float32)
     for mate in range(int(chance.choice((1, 1, 1, 2, 3)))):
         shift = mate * chance.uniform(5, 11)
@@ -51,9 +51,9 @@ def scratch(surface: Surface, chance: Chance) -> Surface:
     cover = np.asarray(cover * skip, np.float32)
     mean = surface.albedo.mean(axis=(0, 1))
     bare = mean * 0.45 + 0.55 if mean.mean() < 0.66 else mean * 0.45
-    albedo = _mixed(surface.albedo, bare.astype(np.float32), cover * np.float32(chance.uniform(0.5, 0.9)))
+    albedo = _mixed(surface.albedo, bare.astype(np.float32), cover * np.float32(chance.uniform(0.65, 0.95)))
     gloss = surface.gloss + cover * np.float32(0.25)
-    return replace(surface, albedo=albedo, gloss=gloss, height=surface.height - 0.9 * cover)
+    return replace(surface, albedo=albedo, gloss=gloss, height=surface.height - 0.9 * cover, fault=cover)
 
 
 def _walk(chance: Chance, start: NDArray[np.float64], angle: float, steps: int) -> NDArray[np.float64]:
@@ -68,7 +68,7 @@ def crack(surface: Surface, chance: Chance) -> Surface:
     steps, angle = int(chance.integers(16, 38)), float(chance.uniform(0, 2 * np.pi))
     trunk = _walk(chance, np.array(_place(chance, 60)), angle, steps)
     trunk += np.array(_place(chance, 90)) - trunk.mean(0)
-    width = chance.uniform(0.55, 1.3)
+    width = chance.uniform(0.55, 1.3) * (1.3 if surface.cloth else 1.0)
     thin = np.linspace(1, 0.45, steps + 1) * chance.uniform(0.7, 1.3, steps + 1)
     cover = line(trunk, width * thin)
     for _ in range(int(chance.integers(0, 4))):
@@ -78,9 +78,10 @@ def crack(surface: Surface, chance: Chance) -> Surface:
         twig = _walk(chance, trunk[at], float(side), count)
         cover = np.maximum(cover, line(twig, width * thin[at] * np.linspace(0.85, 0.3, count + 1)))
     dark = np.array([0.05, 0.045, 0.04], np.float32)
-    depth = np.float32(chance.uniform(0.65, 0.95))
+    depth = np.float32(chance.uniform(0.75, 0.95))
     albedo = _mixed(surface.albedo, dark, cover * depth)
-    return replace(surface, albedo=albedo, gloss=surface.gloss * (1 - cover), height=surface.height - 1.6 * cover)
+    height = surface.height - 1.6 * cover
+    return replace(surface, albedo=albedo, gloss=surface.gloss * (1 - cover), height=height, fault=cover)
 
 
 def dent(surface: Surface, chance: Chance) -> Surface:
@@ -91,8 +92,13 @@ def dent(surface: Surface, chance: Chance) -> Surface:
     rim = np.exp(-(((r - 1.05) / 0.22) ** 2))
     depth = radius * chance.uniform(0.16, 0.30) * (1.35 if surface.cloth else 1.0)
     height = surface.height - np.float32(depth) * bowl + np.float32(depth * 0.10) * rim
-    shadow = (1 - 0.12 * bowl)[..., None]
-    return replace(surface, height=np.asarray(height, np.float32), albedo=np.asarray(surface.albedo * shadow, np.float32))
+    albedo = surface.albedo * (1 - 0.12 * bowl)[..., None]
+    return replace(
+        surface,
+        height=np.asarray(height, np.float32),
+        albedo=np.asarray(albedo, np.float32),
+        fault=1 - step(r, 0.8, 1),
+    )
 
 
 INKS = ((0.30, 0.18, 0.09), (0.16, 0.14, 0.12), (0.42, 0.20, 0.08), (0.14, 0.17, 0.30), (0.30, 0.27, 0.12))
@@ -115,7 +121,8 @@ def stain(surface: Surface, chance: Chance) -> Surface:
         colour = np.array([0.74, 0.72, 0.66], np.float32) * np.float32(chance.uniform(0.75, 1.1))
     wet = surface.albedo / np.maximum(mean, 0.05) * colour  # the texture stays visible under the spill
     albedo = _mixed(surface.albedo, np.asarray(wet, np.float32), np.asarray(share, np.float32))
-    return replace(surface, albedo=albedo, gloss=np.asarray(surface.gloss * (1 - 0.5 * share), np.float32))
+    gloss = np.asarray(surface.gloss * (1 - 0.5 * share), np.float32)
+    return replace(surface, albedo=albedo, gloss=gloss, fault=np.asarray(body, np.float32))
 
 
 def hole(surface: Surface, chance: Chance) -> Surface:
@@ -133,9 +140,19 @@ def hole(surface: Surface, chance: Chance) -> Surface:
     albedo = albedo * (1 + (0.22 if surface.cloth else 0.12) * rim * (1 - inside))[..., None]
     height = surface.height * (1 - inside) + np.float32(0.7) * rim - np.float32(3.0) * inside
     gloss = surface.gloss * (1 - inside)
-    return replace(surface, albedo=np.asarray(albedo, np.float32), height=np.asarray(height, np.float32), gloss=gloss)
+    return replace(
+        surface,
+        albedo=np.asarray(albedo, np.float32),
+        height=np.asarray(height, np.float32),
+        gloss=gloss,
+        fault=inside,
+    )
 
 
 DEFECTS: dict[str, Callable[[Surface, Chance], Surface]] = {
-    "crack": crack, "dent": dent, "hole": hole, "scratch": scratch, "stain": stain,
+    "crack": crack,
+    "dent": dent,
+    "hole": hole,
+    "scratch": scratch,
+    "stain": stain,
 }

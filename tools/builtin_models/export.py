@@ -37,10 +37,19 @@ class _Graph:
         assert isinstance(conv, nn.Conv2d)
         kernel, pad = conv.kernel_size[0], int(conv.padding[0])
         inputs = [source, self.keep(f"{name}.weight", weight.numpy()), self.keep(f"{name}.bias", bias.numpy())]
-        self.nodes.append(helper.make_node(
-            "Conv", inputs, [f"{name}.conv"], f"{name}.conv", kernel_shape=[kernel, kernel], pads=[pad] * 4,
-            strides=list(conv.stride), dilations=[1, 1], group=conv.groups,
-        ))
+        self.nodes.append(
+            helper.make_node(
+                "Conv",
+                inputs,
+                [f"{name}.conv"],
+                f"{name}.conv",
+                kernel_shape=[kernel, kernel],
+                pads=[pad] * 4,
+                strides=list(conv.stride),
+                dilations=[1, 1],
+                group=conv.groups,
+            )
+        )
         clip = [f"{name}.conv", "activation.min", "activation.max"]
         self.nodes.append(helper.make_node("Clip", clip, [f"{name}.out"], f"{name}.relu6"))
         return f"{name}.out"
@@ -49,8 +58,8 @@ class _Graph:
 def written(net: nn.Sequential, design: Design, classes: int, path: Path) -> None:
     """Saves `net` as ONNX: `input` (batch, 3, side, side) float32 to `logits` (batch, classes)."""
     graph = _Graph()
-    graph.keep("activation.min", np.float32(0).reshape(()))
-    graph.keep("activation.max", np.float32(ACTIVATION_MAX).reshape(()))
+    graph.keep("activation.min", np.array(0, np.float32))
+    graph.keep("activation.max", np.array(ACTIVATION_MAX, np.float32))
     at = "input"
     for name, part in net.named_children():
         assert isinstance(part, nn.Module)
@@ -61,21 +70,30 @@ def written(net: nn.Sequential, design: Design, classes: int, path: Path) -> Non
             for stage_name, stage in part.named_children():
                 assert isinstance(stage, nn.Sequential)
                 at = graph.convolve(f"{name}.{stage_name}", at, stage)
-    graph.nodes.append(helper.make_node("GlobalAveragePool", [at], ["pool.mean"], "pool"))
-    graph.nodes.append(helper.make_node("Flatten", ["pool.mean"], ["pool.out"], "flatten", axis=1))
+    graph.nodes.append(helper.make_node("GlobalMaxPool", [at], ["pool.max"], "pool"))
+    graph.nodes.append(helper.make_node("Flatten", ["pool.max"], ["pool.out"], "flatten", axis=1))
     last = net.get_submodule("classifier")
     assert isinstance(last, nn.Linear)
     weight = graph.keep("classifier.weight", last.weight.detach().numpy())
     bias = graph.keep("classifier.bias", last.bias.detach().numpy())
-    graph.nodes.append(helper.make_node(
-        "Gemm", ["pool.out", weight, bias], ["logits"], "classifier", transB=1,
-    ))
+    graph.nodes.append(
+        helper.make_node(
+            "Gemm",
+            ["pool.out", weight, bias],
+            ["logits"],
+            "classifier",
+            transB=1,
+        )
+    )
     side = design.side_px
     given = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 3, side, side])
     result = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", classes])
     body = helper.make_graph(graph.nodes, design.name, [given], [result], graph.weights)
     model = helper.make_model(
-        body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8, producer_name="littoral",
+        body,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=8,
+        producer_name="littoral",
     )
     onnx.checker.check_model(model, full_check=True)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,12 +109,16 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships
 
 
 def quantized(source: Path, target: Path, calibration: NDArray[np.float32]) -> None:
-    """Static int8 (QDQ, uint8 activations, int8 weights per channel), calibrated on `calibration` (n, 3, side, side)."""
+    """Static int8 (QDQ, uint8 activations, int8 weights per channel); `calibration` is (n, 3, side, side)."""
     with tempfile.TemporaryDirectory() as scratch:
         shaped = Path(scratch) / "shaped.onnx"
         quant_pre_process(str(source), str(shaped), skip_symbolic_shape=True)
         quantize_static(
-            str(shaped), str(target), _Reader([calibration[i : i + 50] for i in range(0, len(calibration), 50)]),
-            quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+            str(shaped),
+            str(target),
+            _Reader([calibration[i : i + 50] for i in range(0, len(calibration), 50)]),
+            quant_format=QuantFormat.QDQ,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
             per_channel=True,
         )

@@ -13,9 +13,7 @@ Chance = np.random.Generator
 
 SIDE = 256
 
-_ROWS, _COLUMNS = (
-    axis.astype(np.float32) for axis in np.mgrid[0:SIDE, 0:SIDE]
-)
+_ROWS, _COLUMNS = (axis.astype(np.float32) for axis in np.mgrid[0:SIDE, 0:SIDE])
 _FREQUENCY_Y = np.fft.fftfreq(SIDE).astype(np.float32)[:, None]
 _FREQUENCY_X = np.fft.rfftfreq(SIDE).astype(np.float32)[None, :]
 
@@ -117,5 +115,5 @@ def line(points: NDArray[np.float64], widths: NDArray[np.float64]) -> Field:
 
 def slopes(height: Field) -> tuple[Field, Field]:
     """The height's rise per pixel along x and along y."""
-    padded = np.pad(height, 1, mode="edge")
-    return (padded[1:-1, 2:] - padded[1:-1, :-2]) / 2, (padded[2:, 1:-1] - padded[:-2, 1:-1]) / 2
+    padded = np.pad(np.asarray(height * np.float32(0.5), np.float32), 1, mode="edge")
+    return padded[1:-1, 2:] - padded[1:-1, :-2], padded[2:, 1:-1] - padded[:-2, 1:-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from fields import Chance, Field, cells, grain, profile, step, streaks, turned
@@ -14,13 +14,17 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """What light meets: `height` in pixels (256, 256), `albedo` 0..1 (256, 256, 3), `gloss` 0..1 (256, 256)."""
+    """What light meets: `height` in pixels (256, 256), `albedo` 0..1 (256, 256, 3), `gloss` 0..1 (256, 256).
+
+    `fault` (256, 256) is 1 where a fault was drawn, 0 on sound material.
+    """
 
     height: Field
     albedo: NDArray[np.float32]
     gloss: Field
     shine: float
     cloth: bool
+    fault: Field = field(default_factory=lambda: _even(0))
 
 
 def _painted(colour: Colour, shade: Field) -> NDArray[np.float32]:
@@ -45,8 +49,8 @@ def brushed(chance: Chance) -> Surface:
     fine = streaks(chance, angle, chance.uniform(50, 140), chance.uniform(0.7, 1.4))
     broad = streaks(chance, angle, 200, chance.uniform(4, 9))
     amount = chance.uniform(0.5, 1.2)
-    shade = 1 + amount * (0.045 * fine + 0.03 * broad)
-    height = amount * 0.10 * fine
+    shade = 1 + np.float32(amount) * (0.045 * fine + 0.03 * broad)
+    height = np.float32(amount * 0.10) * fine
     return Surface(height, _painted(_pick(chance, STEEL, 0.12), shade), _even(chance.uniform(0.25, 0.5)), 14, False)
 
 
@@ -66,24 +70,40 @@ def cast(chance: Chance) -> Surface:
     bumps = grain(chance, size)
     rough = grain(chance, 12, roll=1.6)
     amount = chance.uniform(0.6, 1.2)
-    shade = 1 + amount * (0.06 * rough + 0.04 * bumps)
+    shade = 1 + np.float32(amount) * (0.06 * rough + 0.04 * bumps)
     iron = ((0.34, 0.35, 0.37), (0.44, 0.44, 0.44), (0.40, 0.36, 0.32), (0.55, 0.55, 0.56))
-    height = amount * (0.06 * size * bumps + 0.25 * rough)
+    height = np.float32(amount) * (0.06 * size * bumps + 0.25 * rough)
     return Surface(height, _painted(_pick(chance, iron, 0.15), shade), _even(chance.uniform(0.08, 0.2)), 10, False)
 
 
 def painted(chance: Chance) -> Surface:
     size = chance.uniform(5, 11)
     peel = grain(chance, size)
-    coats = ((0.16, 0.32, 0.55), (0.62, 0.16, 0.13), (0.18, 0.42, 0.30), (0.80, 0.62, 0.16), (0.78, 0.78, 0.74),
-             (0.36, 0.40, 0.44), (0.80, 0.42, 0.14), (0.20, 0.22, 0.25))
-    height = chance.uniform(0.02, 0.06) * size * peel
-    shade = 1 + 0.01 * grain(chance, 1.2)
+    coats = (
+        (0.16, 0.32, 0.55),
+        (0.62, 0.16, 0.13),
+        (0.18, 0.42, 0.30),
+        (0.80, 0.62, 0.16),
+        (0.78, 0.78, 0.74),
+        (0.36, 0.40, 0.44),
+        (0.80, 0.42, 0.14),
+        (0.20, 0.22, 0.25),
+    )
+    height = np.asarray(chance.uniform(0.02, 0.06) * size * peel, np.float32)
+    shade = np.asarray(1 + 0.01 * grain(chance, 1.2), np.float32)
     return Surface(height, _painted(_pick(chance, coats, 0.12), shade), _even(chance.uniform(0.2, 0.4)), 40, False)
 
 
-YARNS: tuple[Colour, ...] = ((0.62, 0.58, 0.50), (0.25, 0.32, 0.46), (0.50, 0.22, 0.20), (0.30, 0.40, 0.30),
-                             (0.72, 0.68, 0.60), (0.44, 0.44, 0.46), (0.58, 0.46, 0.26), (0.52, 0.40, 0.50))
+YARNS: tuple[Colour, ...] = (
+    (0.62, 0.58, 0.50),
+    (0.25, 0.32, 0.46),
+    (0.50, 0.22, 0.20),
+    (0.30, 0.40, 0.30),
+    (0.72, 0.68, 0.60),
+    (0.44, 0.44, 0.46),
+    (0.58, 0.46, 0.26),
+    (0.52, 0.40, 0.50),
+)
 
 
 def _loosened(chance: Chance, amount: float, u: Field, v: Field) -> tuple[Field, Field]:
@@ -152,5 +172,12 @@ def leather(chance: Chance) -> Surface:
 
 
 MATERIALS: tuple[Callable[[Chance], Surface], ...] = (
-    brushed, machined, cast, painted, woven, denim, knit, leather,
+    brushed,
+    machined,
+    cast,
+    painted,
+    woven,
+    denim,
+    knit,
+    leather,
 )

@@ -1,10 +1,11 @@
-"""The two networks: straight chains of depthwise-separable blocks (after MobileNet), so a cut fits between any two blocks.
+"""The two networks: straight chains of depthwise-separable blocks (after MobileNet), to be cut between any two.
 
-`Block(channels, stride)` is a 3x3 depthwise and a 1x1 pointwise convolution, each with batch norm and ReLU6.
+The last feature map is pooled by its maximum: a fault is small, and an average would drown it.
 """
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -16,8 +17,11 @@ ACTIVATION_MAX = 6.0
 
 @dataclass(frozen=True, slots=True)
 class Block:
+    """A 3x3 depthwise and a 1x1 pointwise convolution, or one `dense` 3x3 one; each with batch norm and ReLU6."""
+
     channels: int
     stride: int = 1
+    dense: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +37,34 @@ class Design:
     def features(self) -> int:
         return self.blocks[-1].channels
 
+    @property
+    def reach_px(self) -> int:
+        """Input pixels a cell of the last feature map stands for: the product of all strides."""
+        return 2 * math.prod(block.stride for block in self.blocks)
+
 
 LITTLE = Design(
-    "surface-little", 96, 12,
-    (Block(24, 2), Block(32), Block(48, 2), Block(64), Block(96, 2)),
+    "surface-little",
+    96,
+    12,
+    (Block(24, 2), Block(32), Block(48, 2), Block(64)),
 )
 BIG = Design(
-    "surface-big", 160, 16,
-    (Block(32), Block(48, 2), Block(48), Block(96, 2), Block(96), Block(96), Block(192, 2), Block(192), Block(256, 2)),
+    "surface-big",
+    160,
+    24,
+    (Block(48, 2, dense=True), Block(48), Block(96, 2), Block(96), Block(96), Block(192, 2), Block(192), Block(192)),
 )
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int, groups: int) -> nn.Sequential:
-    return nn.Sequential(OrderedDict(
-        conv=nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-        norm=nn.BatchNorm2d(outputs),
-        act=nn.ReLU6(),
-    ))
+    return nn.Sequential(
+        OrderedDict(
+            conv=nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+            norm=nn.BatchNorm2d(outputs),
+            act=nn.ReLU6(),
+        )
+    )
 
 
 def build(design: Design, classes: int) -> nn.Sequential:
@@ -58,12 +73,16 @@ def build(design: Design, classes: int) -> nn.Sequential:
     parts["stem"] = _convolution(3, design.stem, 3, 2, 1)
     width = design.stem
     for number, block in enumerate(design.blocks, 1):
-        parts[f"block{number}"] = nn.Sequential(OrderedDict(
-            depthwise=_convolution(width, width, 3, block.stride, width),
-            pointwise=_convolution(width, block.channels, 1, 1, 1),
-        ))
+        parts[f"block{number}"] = nn.Sequential(
+            OrderedDict(dense=_convolution(width, block.channels, 3, block.stride, 1))
+            if block.dense
+            else OrderedDict(
+                depthwise=_convolution(width, width, 3, block.stride, width),
+                pointwise=_convolution(width, block.channels, 1, 1, 1),
+            )
+        )
         width = block.channels
-    parts["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    parts["pool"] = nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())
     parts["drop"] = nn.Dropout(0.1)
     parts["classifier"] = nn.Linear(width, classes)
     return nn.Sequential(parts)

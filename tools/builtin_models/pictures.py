@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 
 MEAN = 127.5
 STD = 63.75
+CELLS = 48
 
 
 def _source_digest() -> str:
@@ -22,26 +24,39 @@ def _source_digest() -> str:
     return hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:12]
 
 
-def rendered(seed: int, split: str, count: int, cache: Path) -> list[bytes]:
-    """`count` JPEGs of a split, from `cache` when the same renderer made them before."""
+@dataclass(frozen=True, slots=True)
+class Set:
+    """One split: JPEG bytes, class ids (n,), and how much of each of 48 x 48 cells is faulty, 0..255 (n, 48, 48)."""
+
+    jpegs: list[bytes]
+    classes: NDArray[np.int64]
+    faults: NDArray[np.uint8]
+
+    def sized(self, side_px: int) -> NDArray[np.uint8]:
+        """All pictures at a model's size, (n, side, side, 3)."""
+        return np.stack([sized(jpeg, side_px) for jpeg in self.jpegs])
+
+
+def rendered(seed: int, split: str, count: int, cache: Path) -> Set:
+    """The first `count` pictures of a split, from `cache` when the same renderer made them before."""
     kept = cache / f"{_source_digest()}-{seed}-{split}-{count}.npz"
+    classes = np.array([render.LABELS.index(render.label_of(index)) for index in range(count)], np.int64)
     if kept.exists():
         with np.load(kept) as stored:
-            joined, ends = stored["joined"].tobytes(), stored["ends"]
-        return [joined[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)]
-    packed = []
+            joined, ends, faults = stored["joined"].tobytes(), stored["ends"], stored["faults"]
+        return Set([joined[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)], classes, faults)
+    packed, faults = [], np.zeros((count, CELLS, CELLS), np.uint8)
     for index in range(count):
-        packed.append(render.jpeg(seed, split, index))
+        picture, fault = render.drawn(seed, split, index)
+        packed.append(render.stored(picture, seed, index))
+        whole = Image.fromarray((fault * 255).astype(np.uint8))
+        faults[index] = np.asarray(whole.resize((CELLS, CELLS), Image.Resampling.BOX))
         if index % 500 == 499:
             print(f"rendered {index + 1} of {count} {split} pictures", file=sys.stderr, flush=True)
     cache.mkdir(parents=True, exist_ok=True)
-    np.savez(kept, joined=np.frombuffer(b"".join(packed), np.uint8), ends=np.cumsum([len(one) for one in packed]))
-    return packed
-
-
-def labels(count: int) -> NDArray[np.int64]:
-    """Class ids of the first `count` pictures of any split."""
-    return np.array([render.LABELS.index(render.label_of(index)) for index in range(count)], np.int64)
+    ends = np.cumsum([len(one) for one in packed])
+    np.savez(kept, joined=np.frombuffer(b"".join(packed), np.uint8), ends=ends, faults=faults)
+    return Set(packed, classes, faults)
 
 
 def sized(jpeg: bytes, side_px: int, *, draft: bool = True) -> NDArray[np.uint8]:

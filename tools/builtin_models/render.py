@@ -1,6 +1,6 @@
 """Renders the surface-inspection pictures: a material, at most one fault, a lamp and a camera, all from one seed.
 
-Picture `index` of a `split` depends on nothing but (seed, split, index), so sets can be rendered in any order and in part.
+Picture `index` of a `split` depends on nothing but (seed, split, index), so a set can be rendered in part.
 The same seed gives the same bytes on the same machine and NumPy; another processor may round a pixel otherwise.
 """
 
@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 from defects import DEFECTS
-from fields import SIDE, Chance, Field, grain, line, pixels, slopes, step
+from fields import SIDE, Chance, Field, grain, line, pixels, slopes
 from materials import MATERIALS, Surface
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 LABELS = ("crack", "dent", "hole", "ok", "scratch", "stain")
-SPLITS = ("train", "validation", "heldout", "calibration")
+SPLITS = ("train", "validation", "heldout")
 
 Picture = NDArray[np.uint8]
 
@@ -63,10 +63,10 @@ def _seen(light: NDArray[np.float32], chance: Chance) -> Picture:
     rows, columns = pixels()
     off = np.hypot(rows - SIDE / 2, columns - SIDE / 2) / np.float32(SIDE * 0.7071)
     light = light * (1 - np.float32(chance.uniform(0, 0.35)) * off**2)[..., None]
-    target = chance.uniform(0.28, 0.52)
+    target = chance.uniform(0.30, 0.52)
     light = light * np.float32(target / max(float(light.mean()), 1e-3)) ** np.float32(0.75)
     light = light * chance.uniform(0.95, 1.05, 3).astype(np.float32)
-    grey = np.clip(light, 0, 1.4) ** np.float32(1 / 1.6)
+    grey = np.clip(light, 0, 1.4) ** np.float32(1 / 1.3)
     contrast = np.float32(chance.uniform(0.88, 1.12))
     levels = np.clip((grey - np.float32(0.55)) * contrast + np.float32(0.55), 0, 1) * 255
     picture = Image.fromarray(levels.astype(np.uint8)).filter(ImageFilter.GaussianBlur(chance.uniform(0.1, 0.9)))
@@ -87,21 +87,21 @@ def chance_of(seed: int, split: str, index: int) -> Chance:
     return np.random.default_rng((seed, SPLITS.index(split), index))
 
 
-def draw(seed: int, split: str, index: int) -> Picture:
-    """Picture `index` of `split` as (256, 256, 3) RGB."""
+def drawn(seed: int, split: str, index: int) -> tuple[Picture, Field]:
+    """Picture `index` of `split` as (256, 256, 3) RGB, and where its fault lies, 0..1 (256, 256)."""
     chance = chance_of(seed, split, index)
     surface = MATERIALS[int(chance.integers(len(MATERIALS)))](chance)
     label = label_of(index)
     if label in DEFECTS:
         surface = DEFECTS[label](surface, chance)
-    return _seen(_lit(_worn(surface, chance), chance), chance)
+    return _seen(_lit(_worn(surface, chance), chance), chance), surface.fault
 
 
-def jpeg(seed: int, split: str, index: int) -> bytes:
-    """The same picture as a camera would store it."""
-    quality = int(chance_of(seed, split, index).integers(74, 91))
+def stored(picture: Picture, seed: int, index: int) -> bytes:
+    """The picture as a camera would store it: a JPEG of quality 74 to 90."""
+    quality = int(np.random.default_rng((seed, index)).integers(74, 91))
     packed = io.BytesIO()
-    Image.fromarray(draw(seed, split, index)).save(packed, "JPEG", quality=quality)
+    Image.fromarray(picture).save(packed, "JPEG", quality=quality)
     return packed.getvalue()
 
 
@@ -110,7 +110,7 @@ def sheet(seed: int, split: str, *, rows: int = 8) -> Image.Image:
     page = Image.new("RGB", (SIDE * len(LABELS), SIDE * rows))
     for index in range(len(LABELS) * rows):
         place = (index % len(LABELS) * SIDE, index // len(LABELS) * SIDE)
-        page.paste(Image.open(io.BytesIO(jpeg(seed, split, index))), place)
+        page.paste(Image.open(io.BytesIO(stored(drawn(seed, split, index)[0], seed, index))), place)
     return page
 
 
