@@ -1,0 +1,162 @@
+"""Calibrates a cascade: runs both models over pictures, learns the gate and picks what keeps the promise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from littoral.core.errors import Corrupt, Invalid, Unavailable
+from littoral.core.request import InferAnswer, InferRequest
+from littoral.core.tensor import Tensor, bytes_array
+from littoral.model.model import Model
+from littoral.plan.cascade import Calibration, CurvePoint, Gate, calibrate
+from littoral.runtime.cascading import differs, features_of, with_all_scores
+
+FORMAT = 1
+FILE_NAME = "cascade.json"
+
+
+class CascadeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `calibrate` stores beside the little model. A threshold of null escalates everything."""
+
+    format: int
+    little_digest: str
+    big: str
+    big_digest: str
+    weights: list[float]
+    centre: list[float]
+    spread: list[float]
+    points: list[tuple[float | None, float, float, float]]
+    loss_max: float
+    confidence: float
+    samples: int
+    little_accuracy: float
+    big_accuracy: float
+    labelled: bool
+
+    def calibration(self) -> Calibration:
+        """The values again."""
+        gate = Gate(tuple(self.weights), tuple(self.centre), tuple(self.spread))
+        points = tuple(
+            CurvePoint(float("inf") if threshold is None else threshold, rate, loss, upper)
+            for threshold, rate, loss, upper in self.points
+        )
+        return Calibration(gate, points, self.loss_max, self.confidence, self.samples)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What both models say of the pictures: the gate's features [n, k], and where each is right (bool [n])."""
+
+    features: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+    little_right: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    big_right: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+
+
+def judge(
+    little: Model,
+    big: Model,
+    pictures: Iterable[bytes],
+    labels: Sequence[str] | None,
+    *,
+    step: Callable[[], None] = lambda: None,
+) -> Judged:
+    """Runs both over all pictures. Without labels the big model's answer is the truth.
+
+    Raises `Invalid` (`cascade_impossible`) for models without a picture task or of different kinds, and what a picture
+    raises.
+    """
+    kinds = {model.task.kind if model.task else "tensor" for model in (little, big)}
+    if len(kinds) != 1 or kinds == {"tensor"}:
+        raise Invalid("cascade_impossible", "A cascade needs two models with the same picture task.")
+    if labels is not None and kinds != {"classify"}:
+        raise Invalid("cascade_impossible", "Labels are for classifiers. For detectors the big model is the truth.")
+    features, little_right, big_right = [], [], []
+    for number, picture in enumerate(pictures):
+        first, second = _ask(little, picture), _ask(big, picture)
+        features.append(features_of(first, little)[0])
+        if labels is None:
+            little_right.append(not differs(first, second))
+            big_right.append(True)
+        else:
+            truth = labels[number].encode()
+            little_right.append(_best(first) == truth)
+            big_right.append(_best(second) == truth)
+        step()
+    if not features:
+        raise Invalid("samples_too_few", "There is no picture to calibrate on.")
+    return Judged(np.stack(features), np.array(little_right), np.array(big_right))
+
+
+def calibrate_cascade(
+    little: Model, big: Model, judged: Judged, *, loss_max: float, confidence: float, labelled: bool
+) -> CascadeFile:
+    """The gate and the thresholds that keep the promise; raises what `plan.cascade.calibrate` raises."""
+    found = calibrate(
+        judged.features, judged.big_right & ~judged.little_right, loss_max=loss_max, confidence=confidence
+    )
+    return CascadeFile(
+        format=FORMAT,
+        little_digest=little.digest,
+        big=big.name,
+        big_digest=big.digest,
+        weights=list(found.gate.weights),
+        centre=list(found.gate.centre),
+        spread=list(found.gate.spread),
+        points=[
+            (
+                None if point.threshold == float("inf") else point.threshold,
+                point.pass_rate,
+                point.loss,
+                point.loss_upper,
+            )
+            for point in found.points
+        ],
+        loss_max=loss_max,
+        confidence=confidence,
+        samples=found.samples,
+        little_accuracy=float(judged.little_right.mean()),
+        big_accuracy=float(judged.big_right.mean()),
+        labelled=labelled,
+    )
+
+
+def save_cascade(cascade: CascadeFile, path: Path) -> None:
+    """Writes the file, whole or not at all; `Unavailable` (`file_unwritable`)."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(".new")
+        beside.write_bytes(msgspec.json.format(msgspec.json.encode(cascade), indent=1))
+        beside.replace(path)
+    except OSError as error:
+        raise Unavailable("file_unwritable", f"{path} cannot be written: {error.strerror}.", path=str(path)) from error
+
+
+def read_cascade(path: Path) -> CascadeFile:
+    """The file again; `Corrupt` (`cascade_wrong`) where it is damaged or of another format."""
+    try:
+        cascade = msgspec.json.decode(path.read_bytes(), type=CascadeFile)
+    except OSError as error:
+        raise Unavailable("file_unreadable", f"{path} cannot be read: {error.strerror}.", path=str(path)) from error
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise Corrupt("cascade_wrong", f"{path}: {error}. Run: littoral calibrate", path=str(path)) from error
+    if cascade.format != FORMAT or not cascade.points:
+        raise Corrupt("cascade_wrong", f"{path} is of another format. Run: littoral calibrate", path=str(path))
+    return cascade
+
+
+def _ask(model: Model, picture: bytes) -> InferAnswer:
+    """One picture through a model in this process, with every score."""
+    request = InferRequest(model.name, (Tensor("image", "BYTES", bytes_array([picture])),))
+    request = with_all_scores(request, model)
+    outputs = model.run(model.check(request), request.parameters)
+    return InferAnswer(model.name, model.version, outputs)
+
+
+def _best(answer: InferAnswer) -> bytes:
+    labels = answer.output("label").array
+    return labels[0] if labels.size else b""

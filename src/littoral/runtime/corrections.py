@@ -1,0 +1,71 @@
+"""Late answers: an upstream's answer that came after its request had been answered here, for those who want it still.
+
+A correction carries the request's id. Each subscriber has a bounded queue; one that does not read loses the oldest, and
+the loss is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+
+from littoral.core.request import InferAnswer
+
+WAITING_MAX = 256
+
+
+class Subscription:
+    """One reader's queue; iterate it on the runtime's loop."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[InferAnswer] = deque()
+        self._news = asyncio.Event()
+        self.lost = 0
+
+    def put(self, answer: InferAnswer) -> None:
+        """One more; the oldest goes where there is no room."""
+        if len(self._waiting) >= WAITING_MAX:
+            self._waiting.popleft()
+            self.lost += 1
+        self._waiting.append(answer)
+        self._news.set()
+
+    async def __aiter__(self) -> AsyncIterator[InferAnswer]:
+        while True:
+            while not self._waiting:
+                self._news.clear()
+                await self._news.wait()
+            yield self._waiting.popleft()
+
+
+class Corrections:
+    """Hands late answers to whoever listens; owned by the runtime's loop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._subscriptions: set[Subscription] = set()
+        self._listeners: list[Callable[[InferAnswer], None]] = []
+
+    def publish(self, answer: InferAnswer) -> None:
+        """One late answer, to every listener and subscriber."""
+        self.count += 1
+        for listener in self._listeners:
+            listener(answer)
+        for subscription in self._subscriptions:
+            subscription.put(answer)
+
+    def listen(self, listener: Callable[[InferAnswer], None]) -> None:
+        """Calls `listener` with each late answer from now on; it must return at once."""
+        self._listeners.append(listener)
+
+    @contextmanager
+    def subscribe(self) -> Iterator[Subscription]:
+        """A queue of late answers for as long as the block lasts."""
+        subscription = Subscription()
+        self._subscriptions.add(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscriptions.discard(subscription)

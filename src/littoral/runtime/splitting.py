@@ -1,0 +1,100 @@
+"""Writes a model's two halves and proves, on real inputs, that they reproduce the whole through each codec."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from littoral.core.errors import Corrupt, Invalid, Unavailable
+from littoral.core.tensor import Array, TensorSpec, datatype_of
+from littoral.model.blocks import find_blocks
+from littoral.model.engine import EngineOptions
+from littoral.model.model import Model
+from littoral.model.onnx import open_onnx
+from littoral.model.onnx_graph import read_graph
+from littoral.net.codec import CODECS, pack, unpack
+from littoral.runtime.profiling import samples_of
+
+DIFFERENCE_MAX = 1e-5
+HALF_DIFFERENCE_MAX = 2e-3  # for models that compute in half precision: a few of its units
+
+
+@dataclass(frozen=True, slots=True)
+class Crossed:
+    """One codec: mean bytes, the greatest difference relative to the greatest output, the share of equal answers."""
+
+    codec: str
+    packed_bytes: float
+    difference: float
+    agreement: float
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Where the halves lie and how well they reproduce the whole."""
+
+    head: Path
+    tail: Path
+    tensor: str
+    rows: tuple[Crossed, ...]
+
+
+def prove_split(model: Model, path: Path, at: str, folder: Path, pictures: Sequence[bytes]) -> Proof:
+    """Cuts the model file at `at` into `folder`/head.onnx and tail.onnx.
+
+    Raises what reading and cutting raise, `Unavailable` (`file_unwritable`), and `Corrupt` (`split_differs`) where the
+    halves, joined without loss, do not give the whole's answer.
+    """
+    if path.suffix != ".onnx":
+        raise Invalid("split_impossible", f"{path} is no ONNX model; only those can be cut.")
+    blocks = find_blocks(read_graph(path))
+    cut = blocks.find(at)
+    samples = samples_of(model, pictures)
+    head_path, tail_path = folder / "head.onnx", folder / "tail.onnx"
+    _write(head_path, blocks.head(cut))
+    whole, head = open_onnx(path, EngineOptions()), open_onnx(head_path, EngineOptions())
+    crossings = [head.run([sample], (0,))[0] for sample in samples]
+    first = crossings[0]
+    _write(tail_path, blocks.tail(cut, TensorSpec(cut.tensor, datatype_of(first.dtype), (-1, *first.shape[1:]))))
+    tail = open_onnx(tail_path, EngineOptions())
+    every = tuple(range(len(whole.outputs)))
+    truths = [whole.run([sample], every) for sample in samples]
+    rows = []
+    for codec in CODECS:
+        try:
+            packed = [pack(crossing, codec) for crossing in crossings]
+        except Invalid:  # a codec that does not fit this tensor
+            continue
+        answers = [tail.run([unpack(one)], every) for one in packed]
+        pairs = list(zip(answers, truths, strict=True))
+        difference = max(_difference(answer, truth) for answer, truth in pairs)
+        same = sum(int(np.argmax(a[0])) == int(np.argmax(t[0])) for a, t in pairs) / len(pairs)
+        rows.append(Crossed(codec, float(np.mean([len(one) for one in packed])), difference, same))
+    for engine in (whole, head, tail):
+        engine.close()
+    allowed = HALF_DIFFERENCE_MAX if first.dtype == np.float16 else DIFFERENCE_MAX
+    if rows[0].difference > allowed:
+        raise Corrupt(
+            "split_differs", f"The halves differ from the whole by {rows[0].difference:.2g}. Do not use them."
+        )
+    return Proof(head_path, tail_path, cut.tensor, tuple(rows))
+
+
+def _difference(answer: Sequence[Array], truth: Sequence[Array]) -> float:
+    """The greatest difference over all outputs, relative to each output's greatest number."""
+    worst = 0.0
+    for one, other in zip(answer, truth, strict=True):
+        scale = float(np.abs(other.astype(np.float64)).max(initial=0.0)) or 1.0
+        worst = max(worst, float(np.abs(one.astype(np.float64) - other).max(initial=0.0)) / scale)
+    return worst
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise Unavailable("file_unwritable", f"{path} cannot be written: {error.strerror}.", path=str(path)) from error

@@ -1,0 +1,125 @@
+"""The ways in which a model's requests may go, as a table of plans per upstream, and the choice for one request.
+
+For a model that an upstream has too: here, or there with the compressed input. For a little model with a calibrated
+gate and a big one upstream: here and only the doubtful ones there, or all there. Choosing is the same product of usage
+and prices as everywhere; an upstream that is down has infinite prices, and "here" is what remains.
+
+The rows count runs and pictures, so they never change; what a run takes and what a picture weighs are in the prices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import inf
+
+import numpy as np
+
+from littoral.core.graph import Edge, Gate, Operator, Workload
+from littoral.core.world import Link, Site, World
+from littoral.plan.cascade import Calibration, CurvePoint
+from littoral.plan.prices import prices
+from littoral.plan.table import Plan, PlanTable
+from littoral.plan.usage import Resources, usage_row
+from littoral.runtime.peer import Peer
+
+LOCAL, CASCADE, OFFLOAD = "local", "cascade", "offload"
+DIVIDEND = 1.25  # a threshold may cost this much more than the cheapest, to answer better
+ONE_RUN = ({"little": 1.0, "big": 1.0}, {"little": 1.0, "big": 1.0})
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What to do with one request: which plan, which upstream and, for a cascade, the confidence that answers here."""
+
+    plan: str
+    peer: Peer | None
+    threshold: float
+    cost_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request as the choice sees it.
+
+    `target` is the model's name upstream. `local_ms` is what a run here usually takes (inf where the model is not
+    here), `size_bytes` what the request weighs on a link, `deadline_ms` what is left. With a `calibration`, "here
+    alone" keeps no promise and is taken only when nothing else can be.
+    """
+
+    target: str
+    local_ms: float
+    size_bytes: float
+    deadline_ms: float
+    calibration: Calibration | None = None
+    offload: bool = True
+
+
+def choose_way(asked: Asked, peers: Sequence[Peer]) -> Way:
+    """The cheapest way over all upstreams that keeps the deadline at careful prices; here where there is none."""
+    best = Way(LOCAL, None, -inf, asked.local_ms if asked.calibration is None else inf)
+    for peer in peers:
+        way = _on(peer, asked)
+        if way is not None and way.cost_ms < best.cost_ms:
+            best = way
+    return best
+
+
+def _on(peer: Peer, asked: Asked) -> Way | None:
+    """The best way that uses this upstream, or None."""
+    link = peer.link()
+    if link.down:
+        return None
+    point = None if asked.calibration is None else _point(peer, asked, asked.calibration)
+    table = table_of(None if point is None else point.pass_rate, asked.offload)
+    usual = table.costs(_prices(asked, link, peer.elsewhere(asked.target).typical_ms()))
+    careful_ms = peer.cautious_ms(asked.target, asked.size_bytes)
+    best: Way | None = None
+    for plan, cost_ms in zip(table.plans, usual, strict=True):
+        out_of_time = plan.name == OFFLOAD and careful_ms > asked.deadline_ms
+        if plan.name == LOCAL or out_of_time or cost_ms == inf:
+            continue
+        if best is None or cost_ms < best.cost_ms:
+            threshold = point.threshold if plan.name == CASCADE and point is not None else -inf
+            best = Way(plan.name, peer, threshold, float(cost_ms))
+    return best
+
+
+def _prices(asked: Asked, link: Link, there_ms: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Prices of a run here, a run there, a picture up and a trip."""
+    size_bytes = max(asked.size_bytes, 1.0)
+    up, down = link.up_bytes_per_ms / size_bytes, link.down_bytes_per_ms / size_bytes
+    here = Site("here", slowdown=asked.local_ms)
+    return prices(World((here, Site("there", slowdown=there_ms)), (Link(up, down, link.round_trip_ms),)))
+
+
+@lru_cache(maxsize=256)
+def table_of(pass_rate: float | None, offload: bool) -> PlanTable:
+    """Here; all there; and, with a gate that lets `pass_rate` through, the doubtful ones there."""
+    plans: list[Plan] = []
+    rows = []
+
+    def add(name: str, workload: Workload, places: dict[str, int]) -> None:
+        plans.append(Plan(name, places))
+        rows.append(usage_row(workload, places, ONE_RUN))
+
+    alone = Workload((Operator("little"),), (Edge("input", ("little",), 1.0),))
+    add(LOCAL, alone, {"little": 0})
+    if offload:
+        add(OFFLOAD, alone, {"little": 1})
+    if pass_rate is not None:
+        doubtful = (Edge("input", ("little",), 1.0), Edge("little", ("big",), 1.0))
+        cascade = Workload((Gate("little", pass_rate=pass_rate), Operator("big")), doubtful)
+        add(CASCADE, cascade, {"little": 0, "big": 1})
+    return PlanTable(plans, np.stack(rows), Resources(2).names(("here", "there")))
+
+
+def _point(peer: Peer, asked: Asked, calibration: Calibration) -> CurvePoint:
+    """The threshold for this link: more careful than the promise needs where that costs little."""
+    cheapest = calibration.cheapest
+    there_ms = peer.typical_ms(asked.target, asked.size_bytes)
+    limit_ms = DIVIDEND * (asked.local_ms + cheapest.pass_rate * there_ms)
+    return next(
+        (point for point in calibration.points if asked.local_ms + point.pass_rate * there_ms <= limit_ms), cheapest
+    )
