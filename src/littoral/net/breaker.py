@@ -57,14 +57,17 @@ class Breaker:
         """Whether a call may go out now. In the half-open state only the first to ask may."""
         if self.state is BreakerState.CLOSED:
             return True
-        if self.state is BreakerState.OPEN and now_s - self._opened_s >= self._pause_s:
-            self.state = BreakerState.HALF_OPEN
-            self._opened_s = now_s
-            return True
-        if self.state is BreakerState.HALF_OPEN and now_s - self._opened_s >= self._limits.pause_s_max:
-            self._opened_s = now_s  # the trial never came back; another may go
-            return True
-        return False
+        if not self.due(now_s=now_s):
+            return False
+        self.state = BreakerState.HALF_OPEN
+        self._opened_s = now_s
+        return True
+
+    def due(self, *, now_s: float) -> bool:
+        """Whether a trial may go out: the pause is over, or the last trial never came back."""
+        if self.state is BreakerState.OPEN:
+            return now_s - self._opened_s >= self._pause_s
+        return self.state is BreakerState.HALF_OPEN and now_s - self._opened_s >= self._limits.pause_s_max
 
     def succeeded(self, *, slow: bool, now_s: float) -> None:
         """A call was answered; `slow`: too late to be of use."""

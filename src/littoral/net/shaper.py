@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from littoral.core.errors import Invalid, Unavailable
+from littoral.core.errors import Unavailable
 from littoral.net.weather import Fault, Forecast, Weather
 
 CHUNK_BYTES = 4096
@@ -156,10 +156,3 @@ async def _deliver(
         writer.write(chunk)
         await writer.drain()
         taken()
-
-
-def check_rate(mbit_s: float) -> float:
-    """Bytes per second of a rate in Mbit/s; `Invalid` (`rate_wrong`) unless it is above zero."""
-    if not mbit_s > 0:
-        raise Invalid("rate_wrong", "A link's rate must be above zero. To cut a link use --drop or --blackhole.")
-    return mbit_s * 125_000

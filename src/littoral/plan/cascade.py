@@ -22,6 +22,7 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 THRESHOLDS_MAX = 64
+POINTS_MAX = 16
 FIT_SHARE = 0.4  # of the samples teach the gate; the rest judge it
 SCORE_MAX = 1e9  # a "probability" beyond this is not one
 
@@ -156,7 +157,7 @@ def calibrate(features: Floats, bad: Flags, *, loss_max: float, confidence: floa
     gate = fit_gate(features[fit], bad[fit])
     candidates = _thresholds(gate.confidence(features[fit]))
     points = safe_thresholds(gate.confidence(features[judge]), bad[judge], candidates, loss_max, 1 - confidence)
-    return Calibration(gate, points, loss_max, confidence, len(judge))
+    return Calibration(gate, _worth_keeping(points), loss_max, confidence, len(judge))
 
 
 def samples_needed(loss_max: float, confidence: float) -> int:
@@ -178,6 +179,13 @@ def safe_thresholds(
             break
         points.append(CurvePoint(float(threshold), float(1 - answered.mean()), lost / count, upper))
     return tuple(points)
+
+
+def _worth_keeping(points: tuple[CurvePoint, ...]) -> tuple[CurvePoint, ...]:
+    """Of points that escalate alike the last, and not more than a link's weather can make use of."""
+    last = list({round(point.pass_rate, 6): point for point in points}.values())
+    chosen = np.unique(np.linspace(0, len(last) - 1, POINTS_MAX).round().astype(int))
+    return tuple(last[index] for index in chosen)
 
 
 def binomial_upper(successes: int, trials: int, error_rate: float) -> float:
