@@ -62,7 +62,7 @@ def raw_from_tensor(tensor: Tensor) -> Buffer:
         return b"".join(parts)
     if array.nbytes < 4096:  # a plain copy is quicker than a view for small tensors
         return array.tobytes()
-    return memoryview(np.ascontiguousarray(array)).cast("B")
+    return np.ascontiguousarray(array).data.cast("B")
 
 
 def _bytes_from_raw(name: str, count: int, raw: Buffer) -> Array:

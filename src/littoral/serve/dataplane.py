@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from littoral.core.errors import LittoralError
 from littoral.core.request import InferAnswer, InferRequest, Parameters
 from littoral.core.tensor import Tensor, TensorSpec, bytes_array
 from littoral.model.repository import IndexEntry, Repository
@@ -97,13 +98,17 @@ class DataPlane:
             platform=model.engine.platform,
             inputs=model.inputs,
             outputs=model.outputs,
-            task="tensor" if model.task is None else model.task.kind,
+            task=model.manifest.task,
             task_outputs=() if model.task is None else model.task.outputs,
             description=model.manifest.description,
             digest=model.digest,
             labels=tuple(model.manifest.labels),
             batch_size_max=served.batch_size_max,
         )
+
+    def would_refuse(self, name: str, version: str = "", *, budget_ms: float | None = None) -> LittoralError | None:
+        """What a request for this model would be refused with now, before its body is read; None if it may come."""
+        return self._runtime.would_refuse(name, version, budget_ms=budget_ms)
 
     def begin(self, request: InferRequest) -> InferAnswer | asyncio.Future[InferAnswer]:
         """Starts one inference: the answer at once where the model is tiny, else a future on this loop.

@@ -39,13 +39,20 @@ STATUSES: dict[type[LittoralError], Status] = {
 }
 
 _ANONYMOUS = Status(401, "UNAUTHENTICATED", 16, 5)
-_TOO_LARGE = Status(413, "RESOURCE_EXHAUSTED", 8, 2)
+
+# Codes for which HTTP has a narrower word than their kind's.
+_BY_CODE: dict[str, Status] = {
+    "body_too_large": Status(413, "RESOURCE_EXHAUSTED", 8, 2),
+    "coding_unknown": Status(415, "INVALID_ARGUMENT", 3, 2),
+    "head_too_large": Status(431, "INVALID_ARGUMENT", 3, 2),
+    "method_wrong": Status(405, "UNIMPLEMENTED", 12, 2),
+    "request_too_slow": Status(408, "DEADLINE_EXCEEDED", 4, 2),
+    "target_too_long": Status(414, "INVALID_ARGUMENT", 3, 2),
+}
 
 
 def status_of(error: LittoralError) -> Status:
-    """The row for an error. Where nobody is named, 401 takes the place of 403; a body over the limit is a 413."""
+    """The row for an error. Where nobody is named, 401 takes the place of 403; a few codes have their own row."""
     if error.context.get("anonymous") is True:
         return _ANONYMOUS
-    if error.code == "body_too_large":
-        return _TOO_LARGE
-    return STATUSES[type(error)]
+    return _BY_CODE.get(error.code) or STATUSES[type(error)]

@@ -1,0 +1,55 @@
+"""Where a server is, as its URL says: http, https, grpc or grpcs, a host and a port."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+from littoral.core.errors import Invalid
+
+_PORTS = {"http": 8000, "https": 8000, "grpc": 8001, "grpcs": 8001}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A parsed URL; `prefix` is the path before `/v2`, without a slash at its end."""
+
+    wire: Literal["http", "grpc"]
+    host: str
+    port: int
+    tls: bool
+    prefix: str = ""
+
+    @property
+    def authority(self) -> str:
+        """`host:port`, with brackets around an IPv6 address."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The URL again, in full."""
+        return f"{self.wire}{'s' if self.tls else ''}://{self.authority}{self.prefix}"
+
+
+def read_address(url: str) -> Address:
+    """The address in a URL such as `http://127.0.0.1:8000`, `grpc://edge-7` or `edge-7:8000`; else `Invalid`."""
+    text = url if "://" in url else f"http://{url}"
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+        parts = urlsplit("")
+    if parts.scheme not in _PORTS or not host or parts.username or parts.query or parts.fragment:
+        raise Invalid(
+            "url_unusable",
+            f"{url[:80]!r} is not a server's address. Write http://HOST:PORT, https://HOST:PORT or grpc://HOST:PORT.",
+        )
+    return Address(
+        "grpc" if parts.scheme.startswith("grpc") else "http",
+        host,
+        _PORTS[parts.scheme] if port is None else port,
+        parts.scheme in ("https", "grpcs"),
+        parts.path.rstrip("/"),
+    )

@@ -1,0 +1,216 @@
+"""Every verb of the client without a wire and without waiting: which messages go out, and what is made of the replies.
+
+A verb is a generator. It yields `Send` (and is given the reply, or the error that sending ended in) or `Pause`, and
+returns its result. So threads and asyncio share deadlines, retries and meaning, and differ in ten lines.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+import numpy.typing as npt
+
+from littoral.core.clock import Clock
+from littoral.core.errors import Expired, Invalid, LittoralError
+from littoral.core.request import NO_PARAMETERS, InferAnswer, InferRequest, Parameters
+from littoral.core.tensor import Tensor, bytes_array
+from littoral.model.repository import IndexEntry
+from littoral.serve.client.answer import Answer, ModelFacts, Prediction, ServerFacts, answer_of, prediction_of
+from littoral.serve.client.retry import RetryPolicy
+from littoral.serve.client.wire import Ask, Reply
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this and wait so long for the reply."""
+
+    ask: Ask
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait, then go on."""
+
+    seconds: float
+
+
+Talk = Generator[Send | Pause, Reply | None, T]
+
+
+class Dialect(Protocol):
+    """How one wire says things. `error` gives None for a reply that is an answer."""
+
+    def error(self, reply: Reply) -> LittoralError | None: ...
+
+    def infer(self, request: InferRequest) -> Ask: ...
+
+    def read_infer(self, reply: Reply) -> InferAnswer: ...
+
+    def index(self) -> Ask: ...
+
+    def read_index(self, reply: Reply) -> tuple[IndexEntry, ...]: ...
+
+    def server_metadata(self) -> Ask: ...
+
+    def read_server_metadata(self, reply: Reply) -> ServerFacts: ...
+
+    def model_metadata(self, model: str, version: str) -> Ask: ...
+
+    def read_model_metadata(self, reply: Reply) -> ModelFacts: ...
+
+    def ready(self, model: str, version: str) -> Ask: ...
+
+    def read_ready(self, reply: Reply) -> bool:
+        """Whether the server said yes; it raises what is neither yes nor no."""
+        ...
+
+    def load(self, model: str) -> Ask: ...
+
+    def unload(self, model: str) -> Ask: ...
+
+
+class Conversation:
+    """The verbs. It holds nothing that changes but the retry budget, so any number of calls may run at once."""
+
+    def __init__(self, dialect: Dialect, policy: RetryPolicy, clock: Clock, *, timeout_s: float) -> None:
+        self._dialect = dialect
+        self._policy = policy
+        self._clock = clock
+        self._timeout_s = timeout_s
+
+    def infer(
+        self,
+        model: str,
+        inputs: Mapping[str, npt.ArrayLike],
+        *,
+        outputs: Sequence[str] = (),
+        parameters: Parameters | None = None,
+        deadline_ms: float | None = None,
+        version: str = "",
+        request_id: str = "",
+    ) -> Talk[Answer]:
+        """One inference with named arrays."""
+        tensors = tuple(Tensor.of(name, array) for name, array in inputs.items())
+        request = _request(model, tensors, parameters, version=version, request_id=request_id, outputs=outputs)
+        return answer_of((yield from self._infer(request, deadline_ms)))
+
+    def predict(
+        self,
+        model: str,
+        image: bytes,
+        *,
+        parameters: Parameters | None = None,
+        deadline_ms: float | None = None,
+        version: str = "",
+        request_id: str = "",
+    ) -> Talk[Prediction]:
+        """One encoded picture through a model with an image task."""
+        tensor = Tensor("image", "BYTES", bytes_array([image]))
+        started_s = self._clock.monotonic_s()
+        request = _request(model, (tensor,), parameters, version=version, request_id=request_id)
+        given = yield from self._infer(request, deadline_ms)
+        return prediction_of(given, latency_ms=(self._clock.monotonic_s() - started_s) * 1e3)
+
+    def models(self) -> Talk[tuple[IndexEntry, ...]]:
+        """The repository's index."""
+        reply = yield from self._exchange(self._dialect.index)
+        return self._dialect.read_index(reply)
+
+    def server(self) -> Talk[ServerFacts]:
+        """Who answers."""
+        reply = yield from self._exchange(self._dialect.server_metadata)
+        return self._dialect.read_server_metadata(reply)
+
+    def metadata(self, model: str, *, version: str = "") -> Talk[ModelFacts]:
+        """A model's signature."""
+        reply = yield from self._exchange(lambda: self._dialect.model_metadata(model, version))
+        return self._dialect.read_model_metadata(reply)
+
+    def ready(self, model: str = "", *, version: str = "") -> Talk[bool]:
+        """Whether the server, or the model, would answer now; False also where nobody does. Never tried twice."""
+        try:
+            reply = yield Send(self._dialect.ready(model, version), self._timeout_s)
+        except LittoralError as error:
+            if error.code in ("server_away", "connection_lost", "answer_late"):
+                return False
+            raise
+        assert reply is not None, "a Send is answered with a reply"
+        return self._dialect.read_ready(reply)
+
+    def load(self, model: str) -> Talk[None]:
+        """Loads a model, or its newest version; loading twice is loading once."""
+        yield from self._exchange(lambda: self._dialect.load(model))
+
+    def unload(self, model: str) -> Talk[None]:
+        """Takes a model out of service; doing so twice is doing so once."""
+        yield from self._exchange(lambda: self._dialect.unload(model))
+
+    def _infer(self, request: InferRequest, deadline_ms: float | None) -> Talk[InferAnswer]:
+        if deadline_ms is not None and not deadline_ms > 0:
+            raise Invalid("parameter_wrong", "`deadline_ms` must be above zero.")
+        reply = yield from self._repeat(lambda left: self._dialect.infer(_with_budget(request, left)), deadline_ms)
+        return self._dialect.read_infer(reply)
+
+    def _exchange(self, ask: Callable[[], Ask]) -> Talk[Reply]:
+        return (yield from self._repeat(lambda _left_ms: ask(), None))
+
+    def _repeat(self, ask: Callable[[float | None], Ask], deadline_ms: float | None) -> Talk[Reply]:
+        """Sends until there is an answer, an error that lasts, no time or no retry left.
+
+        `ask` is given the milliseconds that are left of the caller's deadline, or None where the caller named none.
+        """
+        whole_ms = self._timeout_s * 1e3 if deadline_ms is None else min(self._timeout_s * 1e3, deadline_ms)
+        until_s = self._clock.monotonic_s() + whole_ms / 1e3
+        self._policy.begin()
+        retries = 0
+        while True:
+            left_ms = (until_s - self._clock.monotonic_s()) * 1e3
+            if left_ms <= 0:
+                raise Expired("answer_late", "The time given was over before an answer came. Give more.")
+            failure: LittoralError | None
+            try:
+                reply = yield Send(ask(None if deadline_ms is None else left_ms), left_ms / 1e3)
+                assert reply is not None, "a Send is answered with a reply"
+                failure = self._dialect.error(reply)
+                if failure is None:
+                    return reply
+            except LittoralError as error:
+                failure = error
+            left_ms = (until_s - self._clock.monotonic_s()) * 1e3
+            wait_ms = self._policy.wait_ms(failure, retries_done=retries, left_ms=left_ms)
+            if wait_ms is None:
+                raise failure
+            retries += 1
+            yield Pause(wait_ms / 1e3)
+
+
+def _request(
+    model: str,
+    tensors: tuple[Tensor, ...],
+    parameters: Parameters | None,
+    *,
+    version: str,
+    request_id: str,
+    outputs: Sequence[str] = (),
+) -> InferRequest:
+    """A request whose id stays the same over retries, so that whoever reads the server's story sees one request."""
+    return InferRequest(
+        model,
+        tensors,
+        version=version,
+        id=request_id or uuid.uuid4().hex,
+        outputs=tuple(outputs),
+        parameters=NO_PARAMETERS if parameters is None else parameters,
+    )
+
+
+def _with_budget(request: InferRequest, left_ms: float | None) -> InferRequest:
+    if left_ms is None:
+        return request
+    return replace(request, budget_ms=round(left_ms, 3))

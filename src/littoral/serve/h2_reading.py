@@ -1,0 +1,205 @@
+"""The reading half of an HTTP/2 connection: bytes, in any pieces, to frames; bodies are passed on as they come."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from littoral.serve import h2_frames as wire
+from littoral.serve.h2_frames import HEADER, HEADER_BYTES, ConnectionFault, ErrorCode
+from littoral.serve.h2_limits import H2Limits
+from littoral.serve.h2_sending import Stream
+
+_EMPTY = memoryview(b"")
+
+
+class FrameSink(Protocol):
+    """What frames mean. Every method may raise `ConnectionFault`."""
+
+    def on_preface(self) -> None:
+        """The client speaks HTTP/2."""
+        ...
+
+    def on_data(self, stream_id: int, length: int, padding: int, ends: bool) -> Stream | None:
+        """A DATA frame of `length` bytes, `padding` of them void, begins; the stream its body is for, if any."""
+        ...
+
+    def on_body(self, stream: Stream, chunk: memoryview, ends: bool) -> None:
+        """A piece of that body; `ends`: with it the peer's request is complete."""
+        ...
+
+    def on_headers(self, stream_id: int, block: bytes, ends: bool) -> None:
+        """A whole header block."""
+        ...
+
+    def on_control(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        """A frame of any other known kind."""
+        ...
+
+    def on_idle_frame(self) -> None:
+        """A frame that moves nothing: an unknown kind, or an empty piece of something."""
+        ...
+
+
+class FrameReader:
+    """Cuts what a client sends into frames, and holds no more than one small frame while it waits for the rest."""
+
+    def __init__(self, sink: FrameSink, limits: H2Limits) -> None:
+        self._sink = sink
+        self._limits = limits
+        self.frames = 0  # a count that only grows, to see whether a peer moves
+        self.stopped = False  # nothing more is to be read
+        self.settled = False  # the preface and the peer's first SETTINGS have come
+        self._preface = b""
+        self._rest = b""
+        # A header block that goes on in CONTINUATION frames.
+        self._block: bytearray | None = None
+        self._block_stream = 0
+        self._block_ends = False
+        self._continuations = 0
+        # A body that is passed on while it arrives, and the padding behind it.
+        self._left = 0
+        self._padding_left = 0
+        self._stream: Stream | None = None
+        self._stream_ends = False
+
+    @property
+    def mid_frame(self) -> bool:
+        """Whether the peer has begun a frame (or a header block) and not ended it."""
+        return bool(self._rest or self._left or self._padding_left or self._block is not None)
+
+    def read(self, chunk: memoryview) -> None:
+        """Takes what has arrived. Raises `ConnectionFault`, after which nothing more may be read."""
+        if len(self._preface) < len(wire.PREFACE):
+            chunk = self._read_preface(chunk)
+        if self._rest:
+            chunk = memoryview(self._rest + chunk)
+            self._rest = b""
+        position, end = 0, len(chunk)
+        if self._left or self._padding_left:
+            position = self._read_body(chunk, 0)
+        while end - position >= HEADER_BYTES and not self.stopped:
+            after = self._read_frame(chunk, position)
+            if after < 0:
+                break
+            position = after
+            self.frames += 1
+        if position < end:
+            self._rest = bytes(chunk[position:])
+
+    def _read_preface(self, chunk: memoryview) -> memoryview:
+        """Takes the client's first 24 bytes off the front."""
+        wanted = len(wire.PREFACE) - len(self._preface)
+        self._preface += bytes(chunk[:wanted])
+        if not wire.PREFACE.startswith(self._preface):
+            http1 = self._preface.startswith(wire.HTTP1_STARTS)
+            code = ErrorCode.HTTP_1_1_REQUIRED if http1 else ErrorCode.PROTOCOL_ERROR
+            raise ConnectionFault(code, "no HTTP/2 preface")
+        if len(self._preface) == len(wire.PREFACE):
+            self._sink.on_preface()
+        return chunk[wanted:]
+
+    def _read_frame(self, chunk: memoryview, position: int) -> int:
+        """Reads the frame at `position`; the position after it, or -1 where more must arrive first."""
+        high, low, kind, flags, stream_id = HEADER.unpack_from(chunk, position)
+        length: int = high << 8 | low
+        stream_id &= wire.STREAM_ID_MAX
+        start = position + HEADER_BYTES
+        if length > self._limits.frame_bytes_max:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
+        if self._block is not None and (kind != wire.CONTINUATION or stream_id != self._block_stream):
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a header block was interrupted")
+        if not self.settled and (kind != wire.SETTINGS or flags & wire.ACK):
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+        if kind == wire.DATA:
+            return self._read_data(chunk, start, length, flags, stream_id)
+        if kind > wire.CONTINUATION:
+            self._sink.on_idle_frame()
+            self._left, self._stream = length, None
+            return self._read_body(chunk, start)
+        if length > self._limits.header_block_bytes_max + 256:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, f"a frame of kind {kind} with {length} bytes")
+        after = start + length
+        if after > len(chunk):
+            return -1
+        if kind == wire.HEADERS:
+            self._read_headers(chunk[start:after], flags, stream_id)
+        elif kind == wire.CONTINUATION:
+            self._read_continuation(chunk[start:after], flags)
+        else:
+            self._sink.on_control(kind, flags, stream_id, bytes(chunk[start:after]))
+            self.settled = True
+        return after
+
+    def _read_data(self, chunk: memoryview, start: int, length: int, flags: int, stream_id: int) -> int:
+        if stream_id == 0:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "DATA on no stream")
+        ends = bool(flags & wire.END_STREAM)
+        if not flags & wire.PADDED:
+            stream = self._sink.on_data(stream_id, length, 0, ends)
+            after = start + length
+            if stream is not None and after <= len(chunk):
+                self._sink.on_body(stream, chunk[start:after], ends)
+                return after
+            self._left, self._padding_left = length, 0
+        else:
+            if length == 0:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "padding without its length")
+            if start >= len(chunk):
+                return -1
+            padding = 1 + chunk[start]
+            if padding > length:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "more padding than payload")
+            stream = self._sink.on_data(stream_id, length, padding, ends)
+            start += 1
+            self._left, self._padding_left = length - padding, padding - 1
+            if self._left == 0 and stream is not None and ends:
+                self._sink.on_body(stream, _EMPTY, True)
+        self._stream, self._stream_ends = stream, ends
+        return self._read_body(chunk, start)
+
+    def _read_body(self, chunk: memoryview, position: int) -> int:
+        """Passes on as much as has come of the body that is being read; the position after it."""
+        if self._left:
+            after = min(position + self._left, len(chunk))
+            if after > position:
+                self._left -= after - position
+                if self._stream is not None:
+                    self._sink.on_body(self._stream, chunk[position:after], self._stream_ends and not self._left)
+            position = after
+        if not self._left and self._padding_left:
+            skipped = min(self._padding_left, len(chunk) - position)
+            self._padding_left -= skipped
+            position += skipped
+        return position
+
+    def _read_headers(self, payload: memoryview, flags: int, stream_id: int) -> None:
+        if stream_id % 2 == 0:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "HEADERS on a stream that no client may open")
+        start, end = 0, len(payload)
+        if flags & wire.PADDED:
+            start = 1
+            end -= payload[0] if end else 1
+        if flags & wire.PRIORITISED:
+            start += 5  # what it says has been without meaning since RFC 9113
+        if start > end:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "more padding than payload")
+        ends = bool(flags & wire.END_STREAM)
+        if flags & wire.END_HEADERS:
+            self._sink.on_headers(stream_id, bytes(payload[start:end]), ends)
+            return
+        self._block = bytearray(payload[start:end])
+        self._block_stream, self._block_ends, self._continuations = stream_id, ends, 0
+
+    def _read_continuation(self, payload: memoryview, flags: int) -> None:
+        if self._block is None:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION of nothing")
+        self._block += payload
+        self._continuations += 1
+        if (
+            len(self._block) > self._limits.header_block_bytes_max
+            or self._continuations > self._limits.continuations_max
+        ):
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a header block without end")
+        if flags & wire.END_HEADERS:
+            block, self._block = bytes(self._block), None
+            self._sink.on_headers(self._block_stream, block, self._block_ends)

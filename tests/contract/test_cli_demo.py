@@ -1,0 +1,113 @@
+"""The first thing a stranger runs, and the measuring verb: each in an empty folder, with nothing prepared."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from contract.command import ENVIRONMENT, littoral, serving
+from littoral.model import builtin
+from models import doubling_onnx
+
+
+def test_the_demo_sends_every_picture_and_sums_up(tmp_path: Path) -> None:
+    done = littoral("demo", "--json", folder=tmp_path)
+
+    *answers, summary = done.rows
+    pictures = builtin.pictures()
+    assert done.status == 0, done.err
+    assert len(answers) == 2 * len(pictures) == 120
+    assert {row["file"] for row in answers} == {path.name for path, _ in pictures}
+    assert all(row["right"] == (row["label"] == row["true_label"]) for row in answers)
+    assert all(row["latency_ms"] > 0 and row["site"] and 0 < row["score"] <= 1 for row in answers)
+    big = [row["right"] for row in answers if row["model"] == "surface-big"]
+    assert summary["models"]["surface-big"]["accuracy"] == pytest.approx(sum(big) / len(big), abs=1e-4)
+    assert summary["models"]["surface-big"]["accuracy"] > summary["models"]["surface-little"]["accuracy"]
+    assert 20 < summary["server_memory_mb"] < 500
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_leaves_no_server_behind(tmp_path: Path) -> None:
+    done = littoral("demo", "--json", "--count", "1", folder=tmp_path)
+
+    host, _, port = done.rows[-1]["http"].rpartition(":")
+    with socket.socket() as probe:
+        assert probe.connect_ex((host, int(port))) != 0
+
+
+def test_the_demo_is_readable(tmp_path: Path) -> None:
+    lines = littoral("demo", "--count", "3", folder=tmp_path).out.splitlines()
+
+    assert lines[0].split("  ")[0] == "PICTURE"
+    assert "LATENCY ms" in lines[0]
+    assert len(lines[1:7]) == 6
+    assert any(line.startswith("surface-big ") and "right" in line for line in lines)
+    assert any("MB of memory" in line for line in lines)
+
+
+def test_a_demo_that_is_told_to_stop_stops_its_server_too(tmp_path: Path) -> None:
+    # given a demo that would run for long, with its server
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "littoral", "demo", "--json", "--seconds", "600"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+    )
+    assert demo.stdout is not None
+    try:
+        assert demo.stdout.readline()
+        children = psutil.Process(demo.pid).children()
+
+        # when it is told to stop
+        os.kill(demo.pid, signal.SIGTERM)
+        demo.wait(30)
+    finally:
+        demo.kill()
+        demo.wait()
+        demo.stdout.close()
+
+    # then neither is left
+    assert len(children) == 1
+    assert not children[0].is_running()
+
+
+def test_bench_measures_the_bare_engine_and_every_door(tmp_path: Path) -> None:
+    doubling_onnx(tmp_path / "double.onnx")
+
+    done = littoral("bench", "double.onnx", "--seconds", "0.2", "--concurrency", "1,4", "--json", folder=tmp_path)
+
+    rows = {(row["through"], row["concurrency"]): row for row in done.rows}
+    assert done.status == 0, done.err
+    assert set(rows) == {
+        (way, count) for way in ("bare engine", "HTTP binary", "HTTP JSON", "gRPC") for count in (1, 4)
+    }
+    assert all(row["failed"] == 0 and row["answered"] > 0 for row in rows.values())
+    assert all(0 < row["p50_ms"] <= row["p99_ms"] for row in rows.values())
+    assert rows["bare engine", 1]["p50_ms"] < rows["HTTP binary", 1]["p50_ms"]
+    assert "MB of memory" in done.err
+
+
+def test_bench_measures_a_server_that_runs_already() -> None:
+    with serving() as server:
+        done = littoral(
+            "bench", "surface-little", "--seconds", "0.2", "--concurrency", "2", "--json", "--url", server.url
+        )
+
+    assert [row["through"] for row in done.rows] == ["HTTP binary", "HTTP JSON"]
+    assert all(row["failed"] == 0 for row in done.rows)
+
+
+@pytest.mark.parametrize("asked", ["0", "1,,2", "many", "1,5000"])
+def test_bench_refuses_a_concurrency_that_is_none(asked: str) -> None:
+    done = littoral("bench", "surface-little", "--concurrency", asked)
+
+    assert done.status == 2
+    assert "error arguments_wrong: " in done.err
