@@ -1,0 +1,82 @@
+"""Flags that several verbs share, and the kinds of value they take."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from littoral.core.errors import Invalid, Unavailable
+from littoral.core.units import bytes_per_ms, milliseconds, share
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+
+url_option = click.option(
+    "--url",
+    metavar="URL",
+    envvar="LITTORAL_URL",
+    help="The server: http://HOST:PORT, https://HOST:PORT or grpc://HOST:PORT. "
+    "[default: LITTORAL_URL, else a server on this machine at port 8000]",
+)
+
+key_option = click.option(
+    "--api-key-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A file whose first line is the key to show the server. [default: LITTORAL_API_KEY holds the key itself]",
+)
+
+
+class Duration(click.ParamType[float]):
+    """A time such as 100ms, 1.5s or 2min; the value is in milliseconds."""
+
+    name = "duration"
+
+    def __init__(self, *, zero: bool = False) -> None:
+        self._zero = zero
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        found = milliseconds(str(value))
+        if found <= 0 and not (self._zero and found == 0):
+            raise Invalid("quantity_unreadable", f"{param.opts[0] if param else 'A time'} must be above zero.")
+        return found
+
+
+class Rate(click.ParamType[float]):
+    """A rate such as 8Mbit/s; the value is in bytes per millisecond."""
+
+    name = "rate"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        found = bytes_per_ms(str(value))
+        if found <= 0:
+            raise Invalid("rate_wrong", "A link's rate must be above zero. To cut a link use --drop or --blackhole.")
+        return found
+
+
+class Share(click.ParamType[float]):
+    """A share such as 2% or 0.02; the value is from 0 to 1."""
+
+    name = "share"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        return value if isinstance(value, float) else share(str(value))
+
+
+def read_api_key(file: Path | None) -> str | None:
+    """The key in a file's first line, else the one in LITTORAL_API_KEY, else None."""
+    if file is None:
+        return os.environ.get("LITTORAL_API_KEY") or None
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unavailable("file_unreadable", f"The key file {file} cannot be read: {error}.") from error
+    for line in lines:
+        if line.strip() and not line.startswith("#"):
+            return line.strip()
+    raise Invalid("api_keys_wrong", f"The key file {file} has no key. Write it on the first line.")

@@ -1,0 +1,50 @@
+"""What a node is told before it starts."""
+
+from __future__ import annotations
+
+import re
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from littoral.model import builtin
+from littoral.model.function import PythonOperator
+
+
+def default_site() -> str:
+    """The machine's name, in the letters that a site's name may have."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", socket.gethostname()).strip("-._")
+    return name[:128] or "edge"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """Which models, which doors, how much of the machine.
+
+    `paths` are model files, models' folders and repositories; without one (and without `operators`) the built-in models
+    are served. A port of 0 takes any free one, None leaves the door closed. `threads` are an engine's threads of one
+    run where the manifest does not say; `workers` are runs at a time (None: as many as fit the cores).
+    `api_key_file` closes the doors to whoever shows no key that is in it.
+    """
+
+    paths: tuple[Path, ...] = ()
+    operators: tuple[PythonOperator, ...] = ()
+    host: str = "127.0.0.1"
+    http_port: int | None = 8000
+    grpc_port: int | None = 8001
+    threads: int | None = None
+    workers: int | None = None
+    models_bytes_max: int | None = None
+    api_key_file: Path | None = None
+    site: str = field(default_factory=default_site)
+    grace_s: float = 10.0
+
+    @property
+    def builtin(self) -> bool:
+        """Whether nothing was named, so that the built-in models are served."""
+        return not self.paths and not self.operators
+
+    @property
+    def model_paths(self) -> tuple[Path, ...]:
+        """The paths to serve from."""
+        return (builtin.path(),) if self.builtin else self.paths
