@@ -1,0 +1,87 @@
+"""Footprint benchmark: the size of the installed core, its wheel, and the time of `import littoral`.
+
+    python benchmarks/footprint.py --out FILE.jsonl
+
+Memory, cold start and idle processor use of a running server are part of `serving.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import facts, table
+from benchmarks.lines import Lines
+
+# A fresh environment holds pip before anything is installed; it is not ours to count.
+NOT_COUNTED = ("pip", "setuptools", "_distutils_hack", "distutils-precedence", "pkg_resources")
+IMPORTS = 9
+LARGEST = 8
+
+
+def size_of(path: Path, pattern: str = "*") -> int:
+    """Bytes of the files below `path` whose names match `pattern`; links count nothing."""
+    files = [path] if path.is_file() else path.rglob(pattern)
+    return sum(each.stat().st_size for each in files if each.is_file() and not each.is_symlink())
+
+
+def build_wheel(folder: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(facts.ROOT)]
+    subprocess.run(command, check=True)
+    return next(folder.glob("*.whl"))
+
+
+def install(folder: Path, wheel: Path) -> Path:
+    """A fresh environment with the wheel and what it needs; the folder of its packages."""
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    subprocess.run([str(folder / "bin" / "python"), "-m", "pip", "install", "-q", str(wheel)], check=True)
+    return next((folder / "lib").glob("python*/site-packages"))
+
+
+def seconds_of(python: Path, code: str) -> float:
+    began = time.perf_counter()
+    subprocess.run([str(python), "-c", code], check=True)
+    return time.perf_counter() - began
+
+
+def import_ms(python: Path) -> float:
+    """The least time that `import littoral` adds to starting Python, of several alternating runs."""
+    pairs = [(seconds_of(python, "import littoral"), seconds_of(python, "pass")) for _ in range(IMPORTS)]
+    return 1e3 * (min(ours for ours, _ in pairs) - min(bare for _, bare in pairs))
+
+
+def main(words: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="write the JSON lines here instead of to standard output")
+    arguments = parser.parse_args(words)
+    out = arguments.out.open("w") if arguments.out else sys.stdout
+    lines = Lines(out)
+    lines.write(**facts.run_facts("footprint", words))
+    with tempfile.TemporaryDirectory(prefix="littoral-footprint-") as folder:
+        wheel = build_wheel(Path(folder))
+        packages = install(Path(folder) / "environment", wheel)
+        entries = [each for each in packages.iterdir() if not each.name.startswith(NOT_COUNTED)]
+        sizes = sorted(((size_of(each), each.name) for each in entries), reverse=True)
+        for size, name in sizes[:LARGEST]:
+            lines.write(kind="package", name=name, size_mb=size / 1e6)
+        lines.write(
+            kind="footprint",
+            installed_mb=sum(size for size, _ in sizes) / 1e6,
+            bytecode_mb=sum(size_of(each, "*.pyc") for each in entries if each.is_dir()) / 1e6,
+            distributions=sum(name.endswith(".dist-info") for _, name in sizes),
+            wheel_mb=wheel.stat().st_size / 1e6,
+            import_ms=import_ms(Path(folder) / "environment" / "bin" / "python"),
+        )
+    if arguments.out:
+        out.close()
+    print(table.render(lines.kept))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,76 @@
+"""Draws a results file as Markdown tables, and puts them into a document between its marks.
+
+python benchmarks/table.py benchmarks/results/serving.jsonl
+python benchmarks/table.py benchmarks/results/serving.jsonl --into README.md
+python benchmarks/table.py benchmarks/results/serving.jsonl --into README.md --check
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import footprint_table, overload_table, serving_table
+
+Line = dict[str, Any]
+RENDERERS: dict[str, Callable[[Iterable[Line]], str]] = {
+    "serving": serving_table.render,
+    "overload": overload_table.render,
+    "footprint": footprint_table.render,
+}
+
+
+def read(path: Path) -> list[Line]:
+    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+
+
+def benchmark_of(lines: list[Line]) -> str:
+    """The name that the file's first line, its facts, gives."""
+    return str(next(line["benchmark"] for line in lines if line["kind"] == "run"))
+
+
+def render(lines: list[Line]) -> str:
+    return RENDERERS[benchmark_of(lines)](lines)
+
+
+def marks(name: str) -> tuple[str, str]:
+    return f"<!-- benchmark:{name} -->", f"<!-- /benchmark:{name} -->"
+
+
+def placed(document: str, name: str, block: str) -> str:
+    """The document with the text between the marks of `name` replaced; ValueError where the marks are missing."""
+    begin, end = marks(name)
+    head, found, rest = document.partition(begin)
+    _, found_end, tail = rest.partition(end)
+    if not found or not found_end:
+        raise ValueError(f"the document has no {begin} ... {end}")
+    return f"{head}{begin}\n{block.strip()}\n{end}{tail}"
+
+
+def main(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--into", type=Path, help="replace the block between the document's marks")
+    parser.add_argument("--check", action="store_true", help="with --into: write nothing, end with 1 where it differs")
+    arguments = parser.parse_args(words)
+    lines = read(arguments.file)
+    block = render(lines)
+    if arguments.into is None:
+        print(block)
+        return 0
+    before = arguments.into.read_text()
+    after = placed(before, benchmark_of(lines), block)
+    if arguments.check:
+        return int(before != after)
+    arguments.into.write_text(after)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
