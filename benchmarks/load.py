@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from benchmarks.exchange import Exchange
 
@@ -33,6 +34,14 @@ class Load:
     p99_us: float
     answer_bytes: float
     client_cpu_share: float
+    # Cores' worth of work on the machine, everything counted; beyond the server's and the client's it is disturbance.
+    machine_cpu_share: float
+
+
+def machine_busy_s() -> float:
+    """Processor time all cores have spent working, time stolen by the hypervisor included."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
 
 
 def require_h2load() -> str:
@@ -105,13 +114,15 @@ def closed_loop(
         words = command_line(
             exchange, address, body, log, core=core, concurrency=concurrency, seconds=seconds, warm_s=warm_s
         )
+        busy_s = machine_busy_s()
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=seconds + warm_s + 60)
         wall_s, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+        busy_s = machine_busy_s() - busy_s
         if done.returncode != 0 or not log.exists() or log.stat().st_size == 0:
             counts = COUNTS.search(done.stdout)
-            return Load(0, int(counts.group(5)) if counts else 1, 0.0, 0.0, 0.0, 0.0, 0.0)
+            return Load(0, int(counts.group(5)) if counts else 1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
         rows = without_edges(np.loadtxt(log, dtype=np.int64, ndmin=2), concurrency)
     failed, per_s, p50, p99, answer_bytes = parse(done.stdout, rows)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Load(len(rows), failed, per_s, p50, p99, answer_bytes, cpu_s / wall_s)
+    return Load(len(rows), failed, per_s, p50, p99, answer_bytes, cpu_s / wall_s, busy_s / wall_s)

@@ -138,7 +138,7 @@ class Visit:
         for concurrency in CONCURRENCIES:
             # A slow arm gets time for a few answers at this concurrency, but the whole run has to end.
             seconds = max(self.settings.seconds, min(ANSWERS_MIN * once_s * concurrency, self.settings.seconds_max))
-            cpu_s = server.cpu_s()
+            cpu_s, began = server.cpu_s(), time.perf_counter()
             got = load.closed_loop(
                 exchange,
                 server.address(exchange),
@@ -146,8 +146,10 @@ class Visit:
                 concurrency=concurrency,
                 seconds=seconds,
             )
+            wall_s = time.perf_counter() - began
             # The warm-up's requests are not in the log, so the share of time they took is taken off.
-            busy_s = (server.cpu_s() - cpu_s) * seconds / (seconds + load.WARM_S)
+            server_s = server.cpu_s() - cpu_s
+            busy_s = server_s * seconds / (seconds + load.WARM_S)
             self.lines.write(
                 kind="load",
                 **self.labels(),
@@ -158,6 +160,7 @@ class Visit:
                 answers_are_short=got.answer_bytes < exchange.answer_bytes_min(self.subject.y),
                 memory_mb=server.memory_mb(),
                 server_cpu_us=1e6 * busy_s / max(1, got.requests),
+                other_cpu_share=max(0.0, got.machine_cpu_share - got.client_cpu_share - server_s / wall_s),
                 added_ms=(got.p50_us - bare["p50_us"]) / 1e3,
                 engine_share=got.per_s / bare["per_s"],
             )

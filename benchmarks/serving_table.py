@@ -9,6 +9,7 @@ from benchmarks.markdown import figure, source, table
 from benchmarks.summary import Cell, Summary, summarise
 from benchmarks.targets import TARGETS
 
+OTHER_CPU_SHARE_MAX = 0.15
 WIRES = ("json", "binary", "grpc")
 HEADS = (
     "server (JSON / binary / gRPC in each cell)",
@@ -76,6 +77,10 @@ def verdicts(summary: Summary) -> str:
 def notes(summary: Summary) -> list[str]:
     """Everything that went wrong, plainly."""
     found = [f"- {line['arm']} gave no figures: {line['reason'].splitlines()[0][:200]}" for line in summary.failures]
+    if (other := summary.other_cpu_share()) > OTHER_CPU_SHARE_MAX:
+        found.append(
+            f"- **Not fit to be published**: other processes took {other:.2f} cores' worth of time while this ran."
+        )
     if differing := summary.differing():
         found.append(f"- Answers not equal to the bare engine's bit for bit: {', '.join(differing)}.")
     if unsound := summary.unsound():

@@ -54,6 +54,11 @@ class Summary:
         values = [line[figure] for line in self.engines.get(model, [])]
         return median(values) if values else None
 
+    def other_cpu_share(self) -> float:
+        """Cores' worth of work that was neither the server's nor the client's, in the middle of all measurements."""
+        values = [line["other_cpu_share"] for each in self.loads.values() for line in each.values()]
+        return median(values) if values else 0.0
+
     def differing(self) -> list[str]:
         """Arms and wires whose answer was not the bare engine's, bit for bit."""
         found = {

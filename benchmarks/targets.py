@@ -14,6 +14,8 @@ OURS = "littoral"
 # 8 in flight. A target of so many requests a second there is a target of a ratio here.
 REFERENCE_BARE_PER_S = {"binary": 10_700.0, "json": 10_900.0}
 REFERENCE_32_PER_S = {"binary": 14_000.0, "json": 12_000.0, "grpc": 12_000.0}
+# And those of Triton with dynamic batching there, 32 in flight: the other yardstick for the same targets.
+REFERENCE_TRITON_32_PER_S = {"binary": 13_900.0, "json": 9_000.0, "grpc": 11_850.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,10 @@ def crowded_limit(wire: str) -> float:
     return REFERENCE_32_PER_S[wire] / REFERENCE_BARE_PER_S["json" if wire == "json" else "binary"]
 
 
+def crowded_triton_limit(wire: str) -> float:
+    return REFERENCE_32_PER_S[wire] / REFERENCE_TRITON_32_PER_S[wire]
+
+
 def ours(model: str, wire: str, concurrency: int, figure: str) -> Callable[[Summary], float | None]:
     return lambda summary: summary.load(Cell(OURS, model, wire, concurrency), figure)
 
@@ -72,9 +78,19 @@ TARGETS: tuple[Target, ...] = (
     Target("tiny, binary: p50 at 1 / FastAPI's", against("fastapi", "binary", 1, "p50_us"), 0.85, False),
     Target("tiny, gRPC: throughput at 8 / Triton's", against("triton", "grpc", 8, "per_s"), 1.15, True),
     Target("tiny, gRPC: p50 at 1 / Triton's", against("triton", "grpc", 1, "p50_us"), 1.2, False),
-    Target("tiny, binary: 32 in flight / bare ASGI at 8", crowded("binary"), crowded_limit("binary"), True),
-    Target("tiny, JSON: 32 in flight / bare ASGI at 8", crowded("json"), crowded_limit("json"), True),
-    Target("tiny, gRPC: 32 in flight / bare ASGI at 8", crowded("grpc"), crowded_limit("grpc"), True),
+    *[
+        Target(f"tiny, {title}: 32 in flight / bare ASGI at 8", crowded(wire), crowded_limit(wire), True)
+        for wire, title in (("binary", "binary"), ("json", "JSON"), ("grpc", "gRPC"))
+    ],
+    *[
+        Target(
+            f"tiny, {title}: 32 in flight / Triton's with batching",
+            against("triton-batching", wire, 32, "per_s"),
+            crowded_triton_limit(wire),
+            True,
+        )
+        for wire, title in (("binary", "binary"), ("json", "JSON"), ("grpc", "gRPC"))
+    ],
     Target("real, binary: p50 at 1 above the engine", ours("real", "binary", 1, "added_ms"), 0.6, False, "ms"),
     Target("real, gRPC: p50 at 1 above the engine", ours("real", "grpc", 1, "added_ms"), 0.6, False, "ms"),
     Target("real, JSON: p50 at 1 above the engine", ours("real", "json", 1, "added_ms"), 7.0, False, "ms"),

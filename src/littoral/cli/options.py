@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from littoral.core.errors import Invalid, Unavailable
-from littoral.core.units import bytes_per_ms, milliseconds, share
+from littoral.core.units import byte_count, bytes_per_ms, milliseconds, share
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 
@@ -66,6 +66,15 @@ class Share(click.ParamType[float]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         return value if isinstance(value, float) else share(str(value))
+
+
+class HourlyBytes(click.ParamType[float]):
+    """Bytes an hour such as 5MB/h; the value is in bytes."""
+
+    name = "bytes an hour"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        return value if isinstance(value, float) else float(byte_count(str(value).removesuffix("/h")))
 
 
 def read_api_key(file: Path | None) -> str | None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from littoral.cli.options import json_option
+
+if TYPE_CHECKING:
+    from littoral.model.profile import Profile
 
 
 @click.command("profile")
@@ -48,6 +52,23 @@ def command(*, model: str, images: tuple[str, ...], out: Path | None, rounds: in
         Column("best_kb", "PACKED kB", right=True),
         Column("codec", "CODEC"),
     ]
+    Table(columns, as_json=as_json).add_all(_rows(measured))
+    together = sum(block.ms for block in measured.blocks)
+    click.echo(
+        f"The whole takes {show_ms(measured.whole_ms)}, its blocks one by one {show_ms(together)}, decoding "
+        f"and fitting {show_ms(measured.prepare_ms)}; a request weighs {measured.input_bytes / 1e3:.1f} kB.",
+        err=True,
+    )
+    if not measured.inputs_real:
+        click.echo("The inputs were random numbers: sizes and agreement mean little. Give --images.", err=True)
+    steadiness = "steady" if measured.steady else "UNSTEADY: close other programs and measure again"
+    click.echo(f"The measurement is {steadiness} (spread {measured.spread:.1%}).", err=True)
+    if out is not None:
+        click.echo(f"Wrote {out}.", err=True)
+
+
+def _rows(measured: Profile) -> list[dict[str, object]]:
+    """A row for each block, with the tensor after it and the smallest codec that keeps the answers."""
     rows: list[dict[str, object]] = []
     for index, block in enumerate(measured.blocks):
         row: dict[str, object] = {
@@ -67,16 +88,4 @@ def command(*, model: str, images: tuple[str, ...], out: Path | None, rounds: in
                 "codec": codec,
             }
         rows.append(row)
-    Table(columns, as_json=as_json).add_all(rows)
-    together = sum(block.ms for block in measured.blocks)
-    click.echo(
-        f"The whole takes {show_ms(measured.whole_ms)}, its blocks one by one {show_ms(together)}, decoding "
-        f"and fitting {show_ms(measured.prepare_ms)}; a request weighs {measured.input_bytes / 1e3:.1f} kB.",
-        err=True,
-    )
-    if not measured.inputs_real:
-        click.echo("The inputs were random numbers: sizes and agreement mean little. Give --images.", err=True)
-    steadiness = "steady" if measured.steady else "UNSTEADY: close other programs and measure again"
-    click.echo(f"The measurement is {steadiness} (spread {measured.spread:.1%}).", err=True)
-    if out is not None:
-        click.echo(f"Wrote {out}.", err=True)
+    return rows

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from littoral.cli.options import json_option
+from littoral.cli.options import HourlyBytes, Share, json_option, read_api_key
 from littoral.core.units import byte_count
 from littoral.monitor.log import LEVELS
 
 if TYPE_CHECKING:
     from littoral.edge.node import Standing
+    from littoral.edge.settings import NodeSettings
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -45,6 +46,21 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
     type=click.Path(path_type=Path),
     help="Answer only who shows one of the keys in this file, one a line.",
 )
+@click.option(
+    "--upstream",
+    "upstreams",
+    multiple=True,
+    metavar="URL",
+    help="A server to ask where that is better: http://HOST:PORT or grpc://HOST:PORT. May be given several times.",
+)
+@click.option(
+    "--upstream-key-file", metavar="FILE", type=click.Path(path_type=Path), help="A file with the key for upstreams."
+)
+@click.option(
+    "--max-escalation", default="100%", show_default=True, type=Share(), help="Share of requests that may escalate."
+)
+@click.option("--upload-budget", type=HourlyBytes(), metavar="BYTES/h", help="What escalations may send: 5MB/h.")
+@click.option("--audit", default="0.5%", show_default=True, type=Share(), help="Confident answers to check upstream.")
 @click.option("--site", metavar="NAME", help="This server's name in answers. [default: the machine's name]")
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="From where to log.")
 @json_option
@@ -59,6 +75,11 @@ def command(
     workers: int | None,
     models_limit_mb: float | None,
     api_key_file: Path | None,
+    upstreams: tuple[str, ...],
+    upstream_key_file: Path | None,
+    max_escalation: float,
+    upload_budget: float | None,
+    audit: float,
     site: str | None,
     log_level: str,
     as_json: bool,
@@ -68,12 +89,15 @@ def command(
     PATH is a model file, a model's folder or a folder of models; without any, the built-in models are served. Once the
     models stand ready, the addresses are printed; with --json, the log on standard error is JSON lines as well.
 
+    With --upstream, each request is placed: here, there, or here first and there if in doubt; never later than its
+    deadline, whatever the upstream does.
+
     SIGTERM or Ctrl-C stops the server: it takes no new request, answers those in flight, and exits with 0.
     """
     from littoral.core.ident import check_name
     from littoral.edge.serving import run_node
-    from littoral.edge.settings import NodeSettings, default_site
-    from littoral.monitor.log import log_of, start_log
+    from littoral.edge.settings import Bounds, NodeSettings, default_site
+    from littoral.monitor.log import start_log
 
     start_log(level=log_level, as_json=as_json)
     settings = NodeSettings(
@@ -85,13 +109,12 @@ def command(
         workers=workers,
         models_bytes_max=None if models_limit_mb is None else byte_count(f"{models_limit_mb}MB"),
         api_key_file=api_key_file,
+        upstreams=upstreams,
+        upstream_key=None if upstream_key_file is None else read_api_key(upstream_key_file),
+        bounds=Bounds(max_escalation, upload_budget, audit),
         site=default_site() if site is None else check_name(site, what="site"),
     )
-    log = log_of("cli.serve")
-    if settings.builtin:
-        log.info("No PATH was given: serving the built-in models.")
-    if host not in _LOOPBACK and api_key_file is None:
-        log.warning("Whoever reaches this address may ask: there is no --api-key-file.", host=host)
+    _warn(settings)
 
     def told(standing: Standing) -> None:
         if as_json:
@@ -100,6 +123,17 @@ def command(
             _print_plain(standing)
 
     run_node(settings, on_ready=told)
+
+
+def _warn(settings: NodeSettings) -> None:
+    """Says what may surprise."""
+    from littoral.monitor.log import log_of
+
+    log = log_of("cli.serve")
+    if settings.builtin:
+        log.info("No PATH was given: serving the built-in models.")
+    if settings.host not in _LOOPBACK and settings.api_key_file is None:
+        log.warning("Whoever reaches this address may ask: there is no --api-key-file.", host=settings.host)
 
 
 def _print_json(standing: Standing) -> None:

@@ -36,7 +36,7 @@ class InferAnswer:
     """The outputs, and in `parameters` how they came to be.
 
     Always present: `site`, `plan`, `degraded`, `queue_ms`, `compute_ms`. Where they apply: `reason`, `confidence`,
-    `cached`.
+    `cached`, `answered_by` (another model), `hedged`.
     """
 
     model: str

@@ -32,6 +32,7 @@ def _parse(text: str, units: dict[str, float] | dict[str, int], default: str, wh
 
 
 _RATES = {"bit/s": 1.0, "kbit/s": 1e3, "mbit/s": 1e6, "gbit/s": 1e9}
+_WATTS = {"w": 1.0, "mw": 0.001, "kw": 1000.0}
 _SHARES = {"%": 0.01, "": 1.0}
 _BITS_PER_S_IN_A_BYTE_PER_MS = 8000.0
 
@@ -54,6 +55,11 @@ def milliseconds(text: str) -> float:
     return _parse(text, _MILLISECONDS, "ms", "a duration")
 
 
+def watts(text: str) -> float:
+    """A power such as "5W" or "300mW" in watts; a bare number is watts."""
+    return _parse(text, _WATTS, "w", "a power")
+
+
 def byte_count(text: str) -> int:
     """A size such as "64MB" or "4KiB" in bytes; a bare number is bytes."""
     return int(_parse(text, _BYTES, "b", "a size"))
@@ -61,15 +67,25 @@ def byte_count(text: str) -> int:
 
 def show_ms(value_ms: float) -> str:
     """A duration for people, three figures: "0.42 ms", "7.5 ms", "1.2 s"."""
-    if value_ms < 1000:
+    if value_ms < 999.5:
         return f"{value_ms:.3g} ms"
     return f"{value_ms / 1000:.3g} s"
+
+
+def show_rate(rate_bytes_per_ms: float) -> str:
+    """A rate for people, three figures: "250 kbit/s", "8 Mbit/s"."""
+    bits_per_s = rate_bytes_per_ms * _BITS_PER_S_IN_A_BYTE_PER_MS
+    for unit in ("bit/s", "kbit/s", "Mbit/s"):
+        if bits_per_s < 999.5:
+            return f"{bits_per_s:.3g} {unit}"
+        bits_per_s /= 1000
+    return f"{bits_per_s:.3g} Gbit/s"
 
 
 def show_bytes(count: float) -> str:
     """A size for people in decimal units: "812 B", "3.6 MB"."""
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
+        if count < 999.5:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"

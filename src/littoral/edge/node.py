@@ -14,7 +14,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from littoral.core.clock import RealClock
 from littoral.core.errors import Invalid, LittoralError
@@ -30,7 +32,11 @@ from littoral.serve.dataplane import DataPlane
 from littoral.serve.grpc import GrpcDoor
 from littoral.serve.http_server import HttpDoor
 
+if TYPE_CHECKING:
+    from littoral.edge.upstreams import Matching
+
 _LOG = log_of("edge.node")
+FIRST_MATCH_S = 1.0
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -60,7 +66,10 @@ class Node:
             opener=ThreadedOpening(settings.threads),
         )
         self._repository = Repository(settings.model_paths, operators=settings.operators)
-        self._plane = DataPlane(self._runtime, self._repository, server_version=VERSION)
+        self._matching = self._match() if settings.upstreams else None
+        placer = None if self._matching is None else self._matching.placer
+        self._plane = DataPlane(self._runtime, self._repository, server_version=VERSION, placer=placer)
+        self._matching_task: asyncio.Task[None] | None = None
         self._http: HttpDoor | None = None
         self._grpc: GrpcDoor | None = None
 
@@ -78,6 +87,10 @@ class Node:
         except BaseException:
             await self.stop(grace_s=0.0)
             raise
+        if self._matching is not None:
+            self._matching_task = asyncio.create_task(self._matching.run())
+            with suppress(TimeoutError):  # an upstream that is away is found later
+                await asyncio.wait_for(self._matching.matched.wait(), FIRST_MATCH_S)
         return Standing(self._settings.site, http, grpc, ready)
 
     def hear_signals(self) -> None:
@@ -101,7 +114,26 @@ class Node:
         doors = [door for door in (self._http, self._grpc) if door is not None]
         self._http = self._grpc = None
         await asyncio.gather(*(door.stop(grace_s=grace) for door in doors))
+        if self._matching_task is not None:
+            self._matching_task.cancel()
+            await asyncio.gather(self._matching_task, return_exceptions=True)
+        if self._matching is not None:
+            await self._matching.close()
         await self._runtime.close()
+
+    def _match(self) -> Matching:
+        from littoral.edge.upstreams import Matching
+
+        settings = self._settings
+        return Matching(
+            settings.upstreams,
+            self._runtime,
+            self._repository,
+            clock=RealClock(),
+            bounds=settings.bounds,
+            folders=settings.model_paths,
+            api_key=settings.upstream_key,
+        )
 
     def _signalled(self, number: signal.Signals) -> None:
         loop = asyncio.get_running_loop()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from littoral.edge.node import Node, Standing
-from littoral.edge.settings import NodeSettings
+from littoral.edge.settings import Bounds, NodeSettings
 from littoral.model.function import PythonOperator
 
 Servable = str | os.PathLike[str] | PythonOperator
@@ -29,6 +29,9 @@ class Options(TypedDict, total=False):
     workers: int | None
     models_bytes_max: int | None
     api_key_file: Path | None
+    upstreams: tuple[str, ...]
+    upstream_key: str | None
+    bounds: Bounds
     site: str
     grace_s: float
 

@@ -18,12 +18,22 @@ def default_site() -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """What may go up: a share of all requests, bytes an hour (None: no bound), a share of confident answers."""
+
+    escalation_share: float = 1.0
+    upload_bytes_per_hour: float | None = None
+    audit_share: float = 0.005
+
+
+@dataclass(frozen=True, slots=True)
 class NodeSettings:
     """Which models, which doors, how much of the machine.
 
     `paths` are model files, models' folders and repositories; without one (and without `operators`) the built-in models
     are served. A port of 0 takes any free one, None leaves the door closed. `threads` are an engine's threads of one
     run where the manifest does not say; `workers` are runs at a time (None: as many as fit the cores).
+    `upstreams` are URLs of servers that may be asked, within `bounds`; `upstream_key` is what they are shown.
     `api_key_file` closes the doors to whoever shows no key that is in it.
     """
 
@@ -36,6 +46,9 @@ class NodeSettings:
     workers: int | None = None
     models_bytes_max: int | None = None
     api_key_file: Path | None = None
+    upstreams: tuple[str, ...] = ()
+    upstream_key: str | None = None
+    bounds: Bounds = field(default_factory=Bounds)
     site: str = field(default_factory=default_site)
     grace_s: float = 10.0
 

@@ -12,20 +12,25 @@ from math import inf
 import numpy as np
 
 from littoral.core.world import World
-from littoral.plan.cuts import LinkPrice
 from littoral.plan.usage import Resources, Row
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """How much each kind of cost counts: per millisecond of latency, per joule, per byte on a metered link."""
+    """How much each kind of cost counts: per millisecond of latency, per joule, per byte on a metered link.
+
+    `waits_count` is False where only what keeps a resource busy counts: a request that waits in a queue, or for an
+    empty message to come back, keeps nobody from the next one.
+    """
 
     per_ms: float = 1.0
     per_joule: float = 0.0
     per_metered_byte: float = 0.0
+    waits_count: bool = True
 
 
 LATENCY = Objective()
+THROUGHPUT = Objective(waits_count=False)  # for `PlanTable.loads`: the busiest resource, not the sum
 ENERGY = Objective(per_ms=0.0, per_joule=1.0)
 BYTES = Objective(per_ms=1e-9, per_metered_byte=1.0)  # among equals in bytes the quicker one wins
 
@@ -34,25 +39,17 @@ def prices(world: World, objective: Objective = LATENCY) -> Row:
     """The price of each resource in the objective's unit; shape [Resources.count], float64, inf for what is down."""
     resources = Resources(len(world.sites))
     row = np.zeros(resources.count)
+    per_ms_waiting = objective.per_ms if objective.waits_count else 0.0
     for index, site in enumerate(world.sites):
         gone = site.slowdown == inf
         joules_per_ms = site.power_w / 1000.0
         row[resources.compute(index)] = (
             inf if gone else site.slowdown * (objective.per_ms + objective.per_joule * joules_per_ms)
         )
-        row[resources.start(index)] = inf if gone or site.queue_ms == inf else site.queue_ms * objective.per_ms
+        row[resources.start(index)] = inf if gone or site.queue_ms == inf else site.queue_ms * per_ms_waiting
     for index, link in enumerate(world.links):
         per_byte = objective.per_joule * link.joules_per_byte + (objective.per_metered_byte if link.metered else 0.0)
         row[resources.up(index)] = inf if link.down else objective.per_ms / link.up_bytes_per_ms + per_byte
         row[resources.down(index)] = inf if link.down else objective.per_ms / link.down_bytes_per_ms + per_byte
-        row[resources.trips(index)] = inf if link.down else link.round_trip_ms * objective.per_ms
+        row[resources.trips(index)] = inf if link.down else link.round_trip_ms * per_ms_waiting
     return row
-
-
-def link_prices(row: Row, site_count: int) -> tuple[LinkPrice, ...]:
-    """A price row's links as the minimum cut takes them."""
-    resources = Resources(site_count)
-    return tuple(
-        LinkPrice(float(row[resources.up(k)]), float(row[resources.down(k)]), float(row[resources.trips(k)]))
-        for k in range(site_count - 1)
-    )

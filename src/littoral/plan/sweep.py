@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -38,8 +38,8 @@ def winners(
 ) -> tuple[Found, ...]:
     """Every placement that is cheapest in some world of the grid, most wins first.
 
-    All links share a rate and a round trip in one world; the slow-down is the first site's (where requests arrive).
-    Worlds in which a link is down add what wins without it. Raises `Invalid` (`no_plan`) if nothing can run anywhere.
+    In most worlds all links share a rate and a round trip; in a coarser grid one link differs from the others. The
+    slow-down is the first site's (where requests arrive). Worlds in which a link is down add what wins without it. Raises `Invalid` (`no_plan`) if nothing can run anywhere.
     """
     count = len(costs)
     wins: dict[tuple[int, ...], int] = {}
@@ -62,20 +62,23 @@ def winners(
     return tuple(sorted(found, key=lambda one: -one.wins))
 
 
-def most_useful(found: Sequence[Found], *, splits_max: int, is_split: Callable[[Places], bool]) -> tuple[Found, ...]:
-    """The ends, and of the splits those that win most often, at most `splits_max`."""
-    splits = [one for one in found if is_split(one.places)][:splits_max]
-    return tuple(one for one in found if one in splits or not is_split(one.places))
-
-
 def _links(count: int, rates_mbit_s: Sequence[float], round_trips_ms: Sequence[float]) -> Iterable[list[LinkPrice]]:
     dead = LinkPrice(inf, inf, inf)
     for reachable in range(count + 1):
         for rate in rates_mbit_s if reachable else (1.0,):
             for round_trip_ms in round_trips_ms if reachable else (0.0,):
-                per_byte = 1.0 / (rate * BYTES_PER_MBIT_MS)
-                alive = LinkPrice(per_byte, per_byte, round_trip_ms)
-                yield [alive] * reachable + [dead] * (count - reachable)
+                yield [_link(rate, round_trip_ms)] * reachable + [dead] * (count - reachable)
+    if count < 2:
+        return
+    kinds = [_link(rate, round_trip_ms) for rate in rates_mbit_s[::2] for round_trip_ms in round_trips_ms[::2]]
+    for odd in range(count if count > 2 else 1):
+        for own in kinds:
+            yield from ([rest] * odd + [own] + [rest] * (count - odd - 1) for rest in kinds if rest != own)
+
+
+def _link(rate_mbit_s: float, round_trip_ms: float) -> LinkPrice:
+    per_byte = 1.0 / (rate_mbit_s * BYTES_PER_MBIT_MS)
+    return LinkPrice(per_byte, per_byte, round_trip_ms)
 
 
 def _ends(workload: Workload, costs: Costs) -> Iterable[tuple[int, ...]]:

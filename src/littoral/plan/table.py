@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from littoral.core.errors import Invalid
+from littoral.core.units import show_bytes
 from littoral.plan.usage import Row
 
 HYSTERESIS = 0.05  # a new plan must be this much cheaper before it replaces the present one
@@ -90,7 +91,7 @@ class PlanTable:
         return costs
 
     def loads(self, prices: Row) -> Row:
-        """Each plan's dearest resource at these prices: one over its throughput; shape [plans]."""
+        """Each plan's busiest resource, in what `prices.THROUGHPUT` counts: one over its throughput; shape [plans]."""
         priceless = np.isinf(prices)
         loads: Row = (self.usage * np.where(priceless, 0.0, prices)).max(axis=1)
         loads[self._uses @ priceless > 0] = inf
@@ -108,8 +109,8 @@ class PlanTable:
         """The cheapest plan, for one request.
 
         `present` is the plan in use: it stays unless another is 5 % cheaper. With a `deadline`, only plans whose cost
-        at `careful_prices` (a high quantile of each price) is within it are taken; where there is none, the one
-        that comes nearest. Raises `Invalid` (`no_plan`) where every plan needs something that is down.
+        at `careful_prices` (a high quantile of each price; always in milliseconds) is within it are taken; where there
+        is none, the one that comes nearest. Raises `Invalid` (`no_plan`) where every plan needs something that is down.
         """
         costs = self.loads(prices) if by_throughput else self.costs(prices)
         late = False
@@ -149,7 +150,8 @@ class PlanTable:
     def _holds(self, column: int, prices: Row, costs: Row, index: int) -> tuple[float, float]:
         """Between which prices of one resource, all else equal, plan `index` costs no more than any other.
 
-        Each cost is a line in that price: other - ours = gap + slope * (price - now).
+        Each cost is a line in that price: other - ours = gap + slope * (price - now). A plan that is dearer than
+        another at every such price holds nowhere: (now, now).
         """
         now = prices[column]
         if not isfinite(now) or not isfinite(costs[index]):
@@ -165,19 +167,20 @@ class PlanTable:
                 high = min(high, turn)
             else:
                 low = max(low, turn)
-        return (float(low), float(high))
+        return (float(low), float(high)) if low <= high else (float(now), float(now))
 
 
 def within_limits(
     plans: Sequence[tuple[Plan, Row]],
     *,
+    sites: Sequence[str],
     memory_bytes: Sequence[Mapping[str, float]],
     memory_bytes_max: Sequence[float],
     quality_min: float | None = None,
 ) -> tuple[list[tuple[Plan, Row]], dict[str, str]]:
     """The plans that keep the hard limits, and why each other one was left out, by its name.
 
-    `memory_bytes[i]` is what each operator takes on site i.
+    `memory_bytes[i]` is what each operator takes on `sites[i]`, `memory_bytes_max[i]` what there is.
     """
     kept: list[tuple[Plan, Row]] = []
     left_out: dict[str, str] = {}
@@ -189,7 +192,7 @@ def within_limits(
         if over:
             site = over[0]
             left_out[plan.name] = (
-                f"site {site} has {memory_bytes_max[site]:.0f} bytes for models; this takes {needed[site]:.0f}"
+                f"{sites[site]} has {show_bytes(memory_bytes_max[site])} for models; this takes {show_bytes(needed[site])}"
             )
         elif quality_min is not None and plan.quality is not None and plan.quality < quality_min:
             left_out[plan.name] = f"quality {plan.quality:.3f} is below the floor of {quality_min:.3f}"

@@ -18,7 +18,6 @@ from littoral.plan.allowance import ShareAllowance, TimedAllowance
 from littoral.plan.cascade import Calibration, binomial_upper, box_features, score_features
 from littoral.runtime.peer import Peer
 
-AUDIT_SHARE = 0.005
 AUDITS_KEPT = 1000
 TOP_K = "top_k"
 
@@ -48,7 +47,7 @@ class Cascade:
     peers: tuple[Peer, ...] = ()
     escalations: ShareAllowance = field(default_factory=lambda: ShareAllowance(1.0))
     upload: TimedAllowance | None = None
-    audit_share: float = AUDIT_SHARE
+    audit_share: float = 0.0
     audits: Audits = field(default_factory=Audits)
 
     @property

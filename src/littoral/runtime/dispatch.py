@@ -15,6 +15,9 @@ from littoral.runtime.job import Job
 from littoral.runtime.lane import Lane
 from littoral.runtime.queue import DeadlineQueue
 
+# The place behind every job with the same deadline.
+LAST = 2**63
+
 
 @dataclass(slots=True, eq=False)
 class Batch:
@@ -80,9 +83,20 @@ class Dispatch:
             return _queue_full(lane, self._work_before(now_s, len(self.queue)).wait_s(self.cores))
         if len(self.queue) == 0:
             return None
-        room = Room(now_s, self.cores, self._work_before(now_s, self.queue.place((now_s + budget_s, 0))))
+        room = Room(now_s, self.cores, self._work_before(now_s, self.queue.place((now_s + budget_s, LAST))))
         late_s = room.finish_in_s(lane.tensor_cost.typical_s()) - (budget_s - self.delay_s)
         return _too_busy(lane, late_s) if late_s > 0 else None
+
+    def wait_s(self, lane: Lane, now_s: float, deadline_s: float, more: Work) -> tuple[float, float]:
+        """How long a job with this deadline would wait, as a rule and at most, if `more` work came before it."""
+        room = self._room(lane, now_s, self.queue.place((deadline_s, LAST)))
+        before = room.before.and_also(more.seconds, more.doubt_s2)
+        typical_s, cautious_s = before.seconds / self.cores, before.wait_s(self.cores)
+        if room.lane_before is not None:
+            own = room.lane_before.and_also(more.seconds, more.doubt_s2)
+            typical_s = max(typical_s, own.seconds / room.lane_cores)
+            cautious_s = max(cautious_s, own.wait_s(room.lane_cores))
+        return typical_s, cautious_s
 
     def take(self, now_s: float) -> Taken:
         """The most urgent work that the free cores can start now."""

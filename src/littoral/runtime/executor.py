@@ -15,10 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from littoral.core.clock import Clock
-from littoral.core.errors import LittoralError
+from littoral.core.errors import LittoralError, Unavailable
+from littoral.runtime.admission import Work
 from littoral.runtime.dispatch import Batch, Dispatch
 from littoral.runtime.job import Job
-from littoral.runtime.joining import Ran, run_jobs
+from littoral.runtime.joining import Ran, as_error, run_jobs
 from littoral.runtime.lane import Lane
 
 # However many runs a manifest allows at a time, a process does not start more threads than this.
@@ -65,12 +66,18 @@ class Executor:
             self._loop = loop
             self._dispatch.offer(job, self._clock.monotonic_s())
             if not self._wake_worker() and len(self._threads) < self._threads_wanted(job.lane):
-                self._start_thread()
+                self._start_thread(job)
 
     def would_refuse(self, lane: Lane, budget_s: float) -> LittoralError | None:
         """What a request would be refused with now, or None."""
         with self._lock:
             return self._dispatch.would_refuse(lane, self._clock.monotonic_s(), budget_s)
+
+    def wait_s(self, lane: Lane, budget_s: float, more: Work) -> tuple[float, float]:
+        """How long a request would wait if it came now with this budget, as a rule and at most."""
+        with self._lock:
+            now_s = self._clock.monotonic_s()
+            return self._dispatch.wait_s(lane, now_s, now_s + budget_s, more)
 
     def withdraw(self, job: Job) -> bool:
         """Takes a job out whose caller has gone; False if a worker has it already."""
@@ -107,20 +114,36 @@ class Executor:
     def _threads_wanted(self, lane: Lane) -> int:
         return min(THREADS_MAX, max(int(self._dispatch.cores), lane.runs_max))
 
-    def _start_thread(self) -> None:
+    def _start_thread(self, job: Job) -> None:
+        """One worker more, if the system has a thread to give; without any worker the job cannot wait."""
         name = f"littoral-worker-{len(self._threads)}"
         thread = threading.Thread(target=self._run, name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if self._threads:
+                return
+            self._dispatch.withdraw(job)
+            raise Unavailable(
+                "threads_exhausted", "The system has no thread left to run models on. Raise the process's limit."
+            ) from error
         self._threads.append(thread)
-        thread.start()
 
     def _run(self) -> None:
         batch, slept = self._next(None)
         ended_s = 0.0
         while batch is not None:
             idle_s = 0.0 if slept else max(0.0, batch.started_s - ended_s)
-            ran = run_jobs(batch.jobs, batch.lane.model, self._clock)
+            ran = self._run_batch(batch)
             ended_s = self._clock.monotonic_s()
             batch, slept = self._next(Finished(batch, ran, ended_s, idle_s))
+
+    def _run_batch(self, batch: Batch) -> Ran:
+        """What became of a batch, whatever happened: a worker that died would leave callers without an answer."""
+        try:
+            return run_jobs(batch.jobs, batch.lane.model, self._clock)
+        except BaseException as error:  # noqa: BLE001 - handed to the callers
+            return Ran([as_error(error, batch.lane.model)] * len(batch.jobs), [])
 
     def _next(self, finished: Finished | None) -> tuple[Batch | None, bool]:
         """Hands in a finished run and waits for the next, and whether it had to; None when it is time to end."""

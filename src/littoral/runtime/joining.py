@@ -14,6 +14,9 @@ from littoral.model.model import Call, Model
 from littoral.model.tasks.task import Prepared
 from littoral.runtime.job import Job
 
+# Everything a model may raise, a function that calls `sys.exit` counted; an interrupt from the keyboard is not its own.
+CAUGHT = (Exception, SystemExit)
+
 Outputs = tuple[Tensor, ...]
 Stages = tuple[float, float, float]
 
@@ -56,7 +59,7 @@ def run_jobs(jobs: Sequence[Job], model: Model, clock: Clock) -> Ran:
         return _run_alone(jobs, model, clock)
     try:
         joined = _run_images(jobs, model, clock) if jobs[0].call.image is not None else _run_tensors(jobs, model, clock)
-    except Exception:  # noqa: BLE001 - whatever it was, running each alone finds out whose it is
+    except CAUGHT:  # whatever it was, running each alone finds out whose it is
         joined = None
     return joined if joined is not None else _run_alone(jobs, model, clock)
 
@@ -87,7 +90,7 @@ def _run_alone(jobs: Sequence[Job], model: Model, clock: Clock) -> Ran:
                 outputs, stages_s = _run_image(job, model, clock)
                 ran.results.append(outputs)
                 ran.executions.append(Execution(1, 1, stages_s))
-        except BaseException as error:  # noqa: BLE001 - an operator may even raise SystemExit; the worker lives on
+        except CAUGHT as error:
             ran.results.append(as_error(error, model))
     return ran
 

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from littoral.core.request import InferRequest
 from littoral.model.model import Call, Model
+from littoral.model.tasks.task import IMAGE
 from littoral.monitor.meters import ModelMeters
 from littoral.runtime.batcher import paying_size
 from littoral.runtime.cache import ResultCache
@@ -87,6 +89,16 @@ class Lane:
         """Whether requests that come in one turn of the loop should be joined."""
         size = self.batch_size_max
         return self.cache is None and turn_pays(self.tensor_cost.typical_s(1), self.tensor_cost.typical_s(size), size)
+
+    def expectation(self, request: InferRequest) -> tuple[Cost, int, bool]:
+        """The cost, the rows and whether the loop runs it, of a request that nobody has checked yet."""
+        given = request.inputs
+        image = self.model.task is not None and len(given) == 1 and given[0].name == IMAGE.name
+        shape = given[0].array.shape if given else ()
+        rows = shape[0] if self.batchable and not image and shape else 1
+        cost = self.image_cost if image and self.image_cost.known else self.tensor_cost
+        inline = self.steady and cost.known and cost.typical_s(rows) < INLINE_S and not cost.guessed(rows)
+        return cost, rows, inline and not (image and cost is self.tensor_cost)
 
     def observe(self, call: Call, rows: int, seconds: float, now_s: float) -> None:
         """Learns from a run of calls like this one."""

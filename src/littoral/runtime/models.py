@@ -43,6 +43,7 @@ class Models:
         self._bytes_max = models_bytes_max
         self._locks: dict[str, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
         meters.watch_states(self.count_states)
 
     @property
@@ -109,6 +110,7 @@ class Models:
 
     async def close(self, *, stuck: frozenset[Lane]) -> None:
         """Closes every model save those that a worker is still stuck in."""
+        self._closed = True
         for task in self._tasks:
             task.cancel()
         for key in list(self.lanes):
@@ -133,6 +135,9 @@ class Models:
         except BaseException as error:
             self._failed(key, error)
             raise
+        if self._closed:
+            opened.model.close()
+            raise Unavailable("closing", "This server was closed while the model was opened.")
         meters = self._meters.model(*key)
         lane = make_lane(opened.model, opened.points, meters=meters, workers=self._workers, weight_bytes=weight_bytes)
         meters.queue_length = lambda: lane.waiting

@@ -312,7 +312,10 @@ class Placer:
         """An upstream's answer as this site gives it on."""
         parameters: dict[str, Parameter] = {"site": peer.name, "degraded": False, "queue_ms": 0.0, "compute_ms": 0.0}
         parameters |= {name: value for name, value in answer.parameters.items() if name != HOPS}
-        return replace(answer, id=turn.request.id, parameters=parameters)
+        if turn.cascade is not None:
+            parameters["answered_by"] = turn.target
+        version = turn.model.version if turn.cascade is not None else answer.version
+        return replace(answer, model=turn.request.model, version=version, id=turn.request.id, parameters=parameters)
 
     def _spawn(self, trial: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(trial)

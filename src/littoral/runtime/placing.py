@@ -17,7 +17,7 @@ from littoral.core.graph import Operator, Workload, chain
 from littoral.model.profile import BoundaryProfile, Profile, check_same_model
 from littoral.plan.sweep import Found, Places, winners
 from littoral.plan.table import Plan, PlanTable, within_limits
-from littoral.plan.usage import Costs, Resources, Row, usage_row
+from littoral.plan.usage import Resources, Row, usage_row
 
 CUTS_MAX = 3
 AGREEMENT_MIN = 0.99
@@ -61,24 +61,56 @@ def place(profiles: Mapping[str, Profile], limits: Limits = ANYTHING_GOES) -> Pl
     names = [block.name for block in first.blocks]
     if any([block.name for block in other.blocks] != names for other in measured):
         raise Invalid("blocks_differ", "These profiles were cut into different blocks. Profile again on each site.")
-    costs = [_costs(profile) for profile in measured]
     pinned = _pinned_count(limits.stays, len(names))
     smallest = [_smallest(boundary, limits.agreement_min) for boundary in first.boundaries]
-    found = winners(_workload(first, smallest, pinned), costs)
-    rows: list[tuple[Plan, Row]] = []
-    for one in _few_cuts(found, names, limits.cuts_max):
-        rows += _rows(first, one.places, costs, sites, limits.agreement_min)
-    allowed, left_out = within_limits(
-        rows,
-        memory_bytes=[{block.name: block.model_bytes for block in profile.blocks} for profile in measured],
-        memory_bytes_max=limits.memory_bytes_max or [float("inf")] * len(sites),
-    )
+    found = winners(_workload(first, smallest, pinned), [_costs(profile) for profile in measured])
+    kept, dropped = _few_cuts(found, names, limits.cuts_max)
+    left_out = {
+        _place_name(
+            one.places, names, sites
+        ): f"it wins somewhere, but {limits.cuts_max} other cut points do so oftener"
+        for one in dropped
+    }
+    for cut in {cut for one in kept for cut in _cuts(one.places, names)}:
+        left_out |= _unfit(first.boundaries[names.index(cut)], cut, limits.agreement_min)
+    allowed, over = _within(profiles, limits, (row for one in kept for row in _rows(profiles, one.places, limits)))
     if not allowed:
-        raise Invalid("no_plan", "No plan keeps the limits: " + "; ".join(left_out.values()) + ".")
-    table = PlanTable(
-        [plan for plan, _ in allowed], np.stack([row for _, row in allowed]), Resources(len(sites)).names(sites)
+        raise Invalid("no_plan", "No plan keeps the limits: " + "; ".join(over.values()) + ".")
+    return Placement(_table(allowed, sites), sites, left_out | over)
+
+
+def every_split(profiles: Mapping[str, Profile], limits: Limits = ANYTHING_GOES) -> PlanTable | None:
+    """All cuts in two, at every boundary, that keep the limits, those too that win nowhere; None if there are none.
+
+    For showing what a split would cost where it does not pay; a runtime has no use for it.
+    """
+    sites, names = tuple(profiles), [block.name for block in next(iter(profiles.values())).blocks]
+    pinned = _pinned_count(limits.stays, len(names))
+    ways = [
+        {name: near if place <= cut else far for place, name in enumerate(names)}
+        for cut in range(max(pinned - 1, 0), len(names) - 1)
+        for near in range(len(sites) - 1)
+        for far in range(near + 1, len(sites))
+        if near == 0 or not pinned
+    ]
+    allowed, _ = _within(profiles, limits, (row for places in ways for row in _rows(profiles, places, limits)))
+    return _table(allowed, sites) if allowed else None
+
+
+def _within(
+    profiles: Mapping[str, Profile], limits: Limits, rows: Iterable[tuple[Plan, Row]]
+) -> tuple[list[tuple[Plan, Row]], dict[str, str]]:
+    """The rows that fit in memory, and why the others do not."""
+    return within_limits(
+        list(rows),
+        sites=tuple(profiles),
+        memory_bytes=[{block.name: block.model_bytes for block in profile.blocks} for profile in profiles.values()],
+        memory_bytes_max=limits.memory_bytes_max or [float("inf")] * len(profiles),
     )
-    return Placement(table, sites, left_out)
+
+
+def _table(rows: Sequence[tuple[Plan, Row]], sites: Sequence[str]) -> PlanTable:
+    return PlanTable([plan for plan, _ in rows], np.stack([row for _, row in rows]), Resources(len(sites)).names(sites))
 
 
 def _pinned_count(stays: str, block_count: int) -> int:
@@ -132,40 +164,64 @@ def _cuts(places: Places, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(near for near, far in pairwise(names) if places[near] != places[far])
 
 
-def _few_cuts(found: Iterable[Found], names: Sequence[str], cuts_max: int) -> list[Found]:
-    """Every plan without a cut, and of the others, most useful first, those that share at most `cuts_max` places."""
+def _place_name(places: Places, names: Sequence[str], sites: Sequence[str]) -> str:
+    """Where the work runs, in words: "all on pi", "pi to b3 | cloud" (pi runs up to and with block b3)."""
+    last = sites[places[names[-1]]]
+    cuts = _cuts(places, names)
+    return " | ".join([*(f"{sites[places[cut]]} to {cut}" for cut in cuts), last]) if cuts else f"all on {last}"
+
+
+def _unfit(boundary: BoundaryProfile, cut: str, agreement_min: float) -> dict[str, str]:
+    """The codecs that change too many answers at a cut."""
+    fit = _fit(boundary, agreement_min)
+    return {
+        f"{codec} after {cut}": f"it keeps {share:.1%} of the answers, fewer than {agreement_min:.1%}"
+        for codec, share in boundary.agreement.items()
+        if codec not in fit
+    }
+
+
+def _few_cuts(found: Iterable[Found], names: Sequence[str], cuts_max: int) -> tuple[list[Found], list[Found]]:
+    """Every plan without a cut, and of the others, most useful first, those that share at most `cuts_max` places.
+
+    And those that are left.
+    """
     kept: list[Found] = []
+    dropped: list[Found] = []
     used: set[str] = set()
     for one in found:
         cuts = set(_cuts(one.places, names))
         if len(used | cuts) <= cuts_max or not cuts:
             used |= cuts
             kept.append(one)
-    return kept
+        else:
+            dropped.append(one)
+    return kept, dropped
 
 
-def _rows(
-    profile: Profile, places: Places, costs: Costs, sites: Sequence[str], agreement_min: float
-) -> list[tuple[Plan, Row]]:
-    """One plan for each codec that fits all its cuts; a plan without a cut needs none."""
-    names = [block.name for block in profile.blocks]
+def _rows(profiles: Mapping[str, Profile], places: Places, limits: Limits) -> list[tuple[Plan, Row]]:
+    """One plan for each codec that fits all its cuts; a plan without a cut needs none.
+
+    Sizes and agreement are the first site's, packing and unpacking times each site's own: half of what both took there.
+    """
+    sites, measured = tuple(profiles), tuple(profiles.values())
+    first, costs = measured[0], [_costs(profile) for profile in measured]
+    names = [block.name for block in first.blocks]
     cuts = _cuts(places, names)
+    where = _place_name(places, names, sites)
     if not cuts:
-        sizes = [0.0] * len(profile.boundaries)
-        plan = Plan(f"all on {sites[places[names[0]]]}", places)
-        return [(plan, usage_row(_workload(profile, sizes, 0), places, costs))]
-    boundaries = [profile.boundaries[names.index(cut)] for cut in cuts]
-    fit = set.intersection(*(set(_fit(boundary, agreement_min)) for boundary in boundaries))
+        return [(Plan(where, places), usage_row(_workload(first, [0.0] * (len(names) - 1), 0), places, costs))]
+    at = [names.index(cut) for cut in cuts]
+    fit = set.intersection(*(set(_fit(first.boundaries[index], limits.agreement_min)) for index in at))
     resources = Resources(len(sites))
     rows = []
     for codec in sorted(fit):
-        sizes = [boundary.packed_bytes.get(codec, 0.0) for boundary in profile.boundaries]
-        row = usage_row(_workload(profile, sizes, 0), places, costs)
-        for cut, boundary in zip(cuts, boundaries, strict=True):
-            near, far = places[cut], places[names[names.index(cut) + 1]]
-            for site in (near, far):  # packing here and unpacking there took the measured time together
-                row[resources.compute(site)] += boundary.pack_ms[codec] / 2
-        where = " | ".join(f"{sites[places[cut]]} to {cut}" for cut in cuts)
-        quality = min(boundary.agreement[codec] for boundary in boundaries)
-        rows.append((Plan(f"{where} | {sites[places[names[-1]]]}, {codec}", places, codec, quality), row))
+        sizes = [boundary.packed_bytes.get(codec, 0.0) for boundary in first.boundaries]
+        row = usage_row(_workload(first, sizes, 0), places, costs)
+        for index in at:
+            for site in (places[names[index]], places[names[index + 1]]):
+                boundary = measured[site].boundaries[index]
+                row[resources.compute(site)] += boundary.pack_ms.get(codec, first.boundaries[index].pack_ms[codec]) / 2
+        quality = min(first.boundaries[index].agreement[codec] for index in at)
+        rows.append((Plan(f"{where}, {codec}", places, codec, quality), row))
     return rows

@@ -20,14 +20,14 @@ from littoral.model.model import Call
 from littoral.model.opening import open_model
 from littoral.model.repository import ModelSource, ModelState
 from littoral.monitor.meters import Meters
-from littoral.runtime.admission import budget_of
+from littoral.runtime.admission import Work, budget_of
 from littoral.runtime.answers import confidence_of, parameters_of
 from littoral.runtime.cache import content_key
 from littoral.runtime.cores import cores_available
 from littoral.runtime.dispatch import Batch
 from littoral.runtime.executor import Executor, Finished
 from littoral.runtime.job import Job
-from littoral.runtime.joining import Outputs, as_error, join_key, joinable, run_jobs
+from littoral.runtime.joining import CAUGHT, Outputs, as_error, join_key, joinable, run_jobs
 from littoral.runtime.lane import Lane, Served
 from littoral.runtime.loading import OpenModel, on_thread
 from littoral.runtime.models import Models
@@ -138,6 +138,20 @@ class Runtime:
             lane.count_failed(refusal.code, 0.0)
         return refusal
 
+    def expected_ms(self, request: InferRequest, *, besides: int = 0) -> tuple[float, float]:
+        """What a run here, with its wait, takes from now on: usually, and what it stays below.
+
+        `besides`: so many more such runs may come before it. Zero for a model of which nothing is known yet.
+        """
+        lane = self._models.find(request.model, request.version)
+        cost, rows, inline = lane.expectation(request)
+        typical_s, cautious_s = cost.typical_s(rows), cost.cautious_s(rows)
+        more = Work(besides * typical_s * lane.cores, besides * (cost.deviation_s(rows) * lane.cores) ** 2)
+        if inline:
+            return (typical_s + more.seconds) * 1e3, (cautious_s + more.wait_s(1.0)) * 1e3
+        wait_s, wait_s_max = self._executor.wait_s(lane, budget_of(request, lane.budget_s), more)
+        return (wait_s + typical_s) * 1e3, (wait_s_max + cautious_s) * 1e3
+
     def begin(self, request: InferRequest) -> InferAnswer | asyncio.Future[InferAnswer]:
         """Starts one inference: the answer at once where the model is tiny, else a future on this loop.
 
@@ -214,7 +228,7 @@ class Runtime:
             outputs = model.run(call, request.parameters)
         except LittoralError:
             raise
-        except (Exception, SystemExit) as error:
+        except CAUGHT as error:
             raise as_error(error, model) from error
         ended_s = self._now_s()
         computed_s = ended_s - started_s

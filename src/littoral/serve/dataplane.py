@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from littoral.core.errors import LittoralError
 from littoral.core.request import InferAnswer, InferRequest, Parameters
@@ -16,6 +17,10 @@ from littoral.model.repository import IndexEntry, Repository
 from littoral.model.tasks.task import IMAGE
 from littoral.runtime.runtime import Runtime
 from littoral.runtime.statistics import ModelStatistics
+
+if TYPE_CHECKING:
+    from littoral.runtime.corrections import Corrections
+    from littoral.runtime.placer import Placer
 
 EXTENSIONS = (
     "binary_tensor_data",
@@ -59,10 +64,15 @@ class ModelMetadata:
 class DataPlane:
     """One server's verbs; used from its event loop only."""
 
-    def __init__(self, runtime: Runtime, repository: Repository, *, server_version: str) -> None:
+    def __init__(
+        self, runtime: Runtime, repository: Repository, *, server_version: str, placer: Placer | None = None
+    ) -> None:
+        """With a `placer`, requests may be answered by upstreams; without one all are answered here."""
         self._runtime = runtime
         self._repository = repository
         self._server_version = server_version
+        self._placer = placer
+        self._begin = runtime.begin if placer is None else placer.begin
 
     @property
     def site(self) -> str:
@@ -115,11 +125,16 @@ class DataPlane:
 
         A request that is wrong, or cannot finish in time, is refused here and now.
         """
-        return self._runtime.begin(request)
+        return self._begin(request)
+
+    @property
+    def corrections(self) -> Corrections | None:
+        """The late answers of upstreams; None where there is no upstream."""
+        return None if self._placer is None else self._placer.corrections
 
     async def infer(self, request: InferRequest) -> InferAnswer:
         """One inference from start to end."""
-        begun = self._runtime.begin(request)
+        begun = self._begin(request)
         return begun if isinstance(begun, InferAnswer) else await begun
 
     async def predict(

@@ -64,8 +64,13 @@ class MessageReader:
 
         Raises `Invalid` (`body_too_large`, `compression_wrong`) and `Overloaded` (`receive_full`).
         """
+        end = len(chunk)
+        if self._message is not None and end < len(self._message) - self._filled:
+            self._message[self._filled : self._filled + end] = chunk  # the usual case of a large message
+            self._filled += end
+            return []
         messages: list[Buffer] = []
-        position, end = 0, len(chunk)
+        position = 0
         while position < end or (self._message is not None and self._filled == len(self._message)):
             if self._message is None:
                 wanted = PREFIX_BYTES - len(self._prefix)

@@ -70,6 +70,7 @@ class H2Connection(Generic[Head]):
         self.peer_left = False  # the peer has sent GOAWAY
         self._left = self._refusing = False  # we have said that we go; and which request was the last
         self._receive_left = limits.connection_window_bytes
+        self._receive_low = limits.connection_window_bytes // 2
         self._last_id = 0
         self._resets: dict[int, None] = {}  # streams that we ended early: what is still on its way is no fault
         self._greeted = False
@@ -192,8 +193,8 @@ class H2Connection(Generic[Head]):
         self._receive_left -= length
         if self._receive_left < 0:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the connection's window")
-        window = self._limits.connection_window_bytes
-        if self._receive_left * 2 < window:
+        if self._receive_left < self._receive_low:
+            window = self._limits.connection_window_bytes
             self.sender.out.append(wire.window_update(0, window - self._receive_left))
             self._receive_left = window
         if length == padding and not ends:

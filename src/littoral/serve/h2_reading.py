@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import Protocol
 
 from littoral.serve import h2_frames as wire
-from littoral.serve.h2_frames import HEADER, HEADER_BYTES, ConnectionFault, ErrorCode
+from littoral.serve.h2_frames import (
+    CONTINUATION,
+    DATA,
+    END_STREAM,
+    HEADER,
+    HEADER_BYTES,
+    HEADERS,
+    PADDED,
+    SETTINGS,
+    STREAM_ID_MAX,
+    ConnectionFault,
+    ErrorCode,
+)
 from littoral.serve.h2_limits import H2Limits
 from littoral.serve.h2_sending import Stream
 
@@ -46,6 +58,7 @@ class FrameReader:
     def __init__(self, sink: FrameSink, limits: H2Limits) -> None:
         self._sink = sink
         self._limits = limits
+        self._frame_bytes_max = limits.frame_bytes_max
         self.frames = 0  # a count that only grows, to see whether a peer moves
         self.stopped = False  # nothing more is to be read
         self.settled = False  # the preface and the peer's first SETTINGS have come
@@ -102,17 +115,17 @@ class FrameReader:
         """Reads the frame at `position`; the position after it, or -1 where more must arrive first."""
         high, low, kind, flags, stream_id = HEADER.unpack_from(chunk, position)
         length: int = high << 8 | low
-        stream_id &= wire.STREAM_ID_MAX
+        stream_id &= STREAM_ID_MAX
         start = position + HEADER_BYTES
-        if length > self._limits.frame_bytes_max:
+        if length > self._frame_bytes_max:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
-        if self._block is not None and (kind != wire.CONTINUATION or stream_id != self._block_stream):
+        if self._block is not None and (kind != CONTINUATION or stream_id != self._block_stream):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a header block was interrupted")
-        if not self.settled and (kind != wire.SETTINGS or flags & wire.ACK):
+        if not self.settled and (kind != SETTINGS or flags & wire.ACK):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
-        if kind == wire.DATA:
+        if kind == DATA:
             return self._read_data(chunk, start, length, flags, stream_id)
-        if kind > wire.CONTINUATION:
+        if kind > CONTINUATION:
             self._sink.on_idle_frame()
             self._left, self._stream = length, None
             return self._read_body(chunk, start)
@@ -121,9 +134,9 @@ class FrameReader:
         after = start + length
         if after > len(chunk):
             return -1
-        if kind == wire.HEADERS:
+        if kind == HEADERS:
             self._read_headers(chunk[start:after], flags, stream_id)
-        elif kind == wire.CONTINUATION:
+        elif kind == CONTINUATION:
             self._read_continuation(chunk[start:after], flags)
         else:
             self._sink.on_control(kind, flags, stream_id, bytes(chunk[start:after]))
@@ -133,8 +146,8 @@ class FrameReader:
     def _read_data(self, chunk: memoryview, start: int, length: int, flags: int, stream_id: int) -> int:
         if stream_id == 0:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "DATA on no stream")
-        ends = bool(flags & wire.END_STREAM)
-        if not flags & wire.PADDED:
+        ends = bool(flags & END_STREAM)
+        if not flags & PADDED:
             stream = self._sink.on_data(stream_id, length, 0, ends)
             after = start + length
             if stream is not None and after <= len(chunk):
@@ -176,14 +189,14 @@ class FrameReader:
         if stream_id % 2 == 0:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "HEADERS on a stream that no client may open")
         start, end = 0, len(payload)
-        if flags & wire.PADDED:
+        if flags & PADDED:
             start = 1
             end -= payload[0] if end else 1
         if flags & wire.PRIORITISED:
             start += 5  # what it says has been without meaning since RFC 9113
         if start > end:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "more padding than payload")
-        ends = bool(flags & wire.END_STREAM)
+        ends = bool(flags & END_STREAM)
         if flags & wire.END_HEADERS:
             self._sink.on_headers(stream_id, bytes(payload[start:end]), ends)
             return

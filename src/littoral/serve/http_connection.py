@@ -351,6 +351,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         if close:
             self._leaving = True
             if linger or self._skip:
+                if transport.can_write_eof():
+                    transport.write_eof()  # the peer need not wait to see that this was all
                 asyncio.get_running_loop().call_later(site.limits.linger_s_max, self._close)
             else:
                 self._close()

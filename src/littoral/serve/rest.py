@@ -247,8 +247,11 @@ class Rest:
         )
 
     def _model_ready(self, head: Head, call: Call, body: Buffer) -> Reply:
-        ready = self._plane.model_ready(call.model, call.version)
-        return _health(ready, "ready", f"Model {call.model!r} is not ready. Load it, or wait until it is loaded.")
+        if not self._plane.model_ready(call.model, call.version):
+            refused = self._plane.would_refuse(call.model, call.version)
+            if refused is not None:
+                return error_reply(refused)
+        return json_reply({"ready": True})
 
     def _model(self, head: Head, call: Call, body: Buffer) -> Reply:
         return json_reply(views.model(self._plane.model_metadata(call.model, call.version)))

@@ -14,8 +14,8 @@ from types import MappingProxyType
 import numpy as np
 
 from littoral.core.clock import ManualClock
-from littoral.core.errors import Plain
-from littoral.core.tensor import Array, TensorSpec
+from littoral.core.errors import Invalid, Plain
+from littoral.core.tensor import Array, TensorSpec, dtype_of
 from littoral.model.engine import NO_QUANTIZATION, Quantization
 from littoral.model.manifest import Manifest, RunSection
 from littoral.model.model import Model
@@ -70,6 +70,9 @@ class ScriptedEngine:
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[int]) -> list[Array]:
         assert not self.closed, "an engine is never run after it was closed"
+        for array, spec in zip(inputs, self.inputs, strict=True):
+            if not spec.accepts(array.shape) or array.dtype != dtype_of(spec.datatype):
+                raise Invalid("input_refused", f"Input {spec.name!r} takes {spec.datatype} {list(spec.shape)}.")
         rows = inputs[0].shape[0] if inputs[0].ndim else 1
         self.batches.append(rows)
         self.started.release()

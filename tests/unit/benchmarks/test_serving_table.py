@@ -30,7 +30,13 @@ FACTS: Line = {
 def load_line(arm: str, turn: int, *, per_s: float, p50_us: float = 100.0, **other: Any) -> Line:
     line: Line = {"kind": "load", "round": turn, "arm": arm, "model": "tiny", "wire": "json", "concurrency": 8}
     line |= {"requests": 100, "failed": 0, "per_s": per_s, "p50_us": p50_us, "p99_us": 2 * p50_us}
-    line |= {"answers_are_short": False, "server_cpu_us": 50.0, "added_ms": 0.1, "engine_share": 0.5}
+    line |= {
+        "answers_are_short": False,
+        "server_cpu_us": 50.0,
+        "added_ms": 0.1,
+        "engine_share": 0.5,
+        "other_cpu_share": 0.02,
+    }
     return line | other
 
 
@@ -113,6 +119,14 @@ def test_failures_and_differing_answers_stand_below_the_table() -> None:
 
     assert "kserve gave no figures: StartError: no answer" in drawn
     assert "Answers not equal to the bare engine's bit for bit: fastapi (tiny, json)." in drawn
+
+
+def test_a_run_on_a_busy_machine_says_that_it_is_not_fit_to_be_published() -> None:
+    quiet = render([FACTS, load_line("fastapi", 0, per_s=1)])
+    busy = render([FACTS, load_line("fastapi", 0, per_s=1, other_cpu_share=0.8)])
+
+    assert "Not fit to be published" not in quiet
+    assert "Not fit to be published" in busy
 
 
 def test_the_table_names_machine_commit_and_command() -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from littoral.core.errors import Invalid
 from littoral.core.graph import Operator, chain
 from littoral.core.world import Link, Site, World
-from littoral.plan.prices import BYTES, ENERGY, prices
-from littoral.plan.sweep import most_useful, winners
-from littoral.plan.table import Plan, PlanTable, within_limits
+from littoral.plan.prices import BYTES, ENERGY, THROUGHPUT, prices
+from littoral.plan.sweep import winners
+from littoral.plan.table import Choice, Plan, PlanTable, within_limits
 from littoral.plan.usage import Resources, usage_row
 
 COSTS = [{"front": 20.0, "back": 60.0}, {"front": 4.0, "back": 6.0}]
@@ -161,6 +161,7 @@ def test_what_does_not_fit_or_falls_below_the_floor_is_left_out_with_its_reason(
     # when the limits are applied
     kept, left_out = within_limits(
         rows,
+        sites=["edge", "cloud"],
         memory_bytes=[{"front": 40, "back": 40}] * 2,
         memory_bytes_max=[50, 1000],
         quality_min=0.895,
@@ -168,17 +169,34 @@ def test_what_does_not_fit_or_falls_below_the_floor_is_left_out_with_its_reason(
 
     # then only the cloud is left, and the others say why they are not
     assert [plan.name for plan, _ in kept] == ["cloud"]
-    assert "takes 80" in left_out["local"]
+    assert left_out["local"] == "edge has 50 B for models; this takes 80 B"
     assert "below the floor" in left_out["split"]
 
 
-def test_the_sweep_finds_every_plan_that_wins_somewhere_and_keeps_the_ends() -> None:
-    # given the two-step workload
-    found = winners(WORKLOAD, COSTS)
+def test_a_round_trip_costs_a_request_time_but_keeps_nothing_busy() -> None:
+    # given a link with a long way and a cloud with a long queue
+    table = _table()
+    world = _world(100, 300, queue_ms=50)
 
-    # when at most no split is allowed
-    ends = most_useful(found, splits_max=0, is_split=lambda places: len(set(places.values())) > 1)
+    # when each plan's busiest resource is looked up
+    loads = table.loads(prices(world, THROUGHPUT))
 
-    # then all three plans had been found, and the two ends remain
-    assert {tuple(one.places.values()) for one in found} == {(0, 0), (0, 1), (1, 1)}
-    assert {tuple(one.places.values()) for one in ends} == {(0, 0), (1, 1)}
+    # then it is the work or the bytes, not the waiting; and a link that is down still carries nothing
+    assert loads == pytest.approx([80, 20, 10])
+    dead = World((Site("edge"), Site("cloud")), (Link(0, 0, inf),))
+    assert table.loads(prices(dead, THROUGHPUT)).tolist() == [80, inf, inf]
+
+
+def test_a_plan_that_is_not_the_cheapest_holds_nowhere() -> None:
+    # given the local plan, kept at a good link although the cloud is far cheaper
+    table = _table()
+    now = prices(_world(100, 5))
+    kept = Choice(0, PLANS[0], float(table.costs(now)[0]))
+
+    # when it is explained
+    why = table.explain(now, kept)
+
+    # then no range pretends to begin above its end
+    assert all(low <= high for low, high in why.holds.values())
+    assert why.runner_up is not None
+    assert why.runner_up_cost < kept.cost

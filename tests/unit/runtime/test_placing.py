@@ -11,7 +11,7 @@ from littoral.core.errors import Conflict, Invalid
 from littoral.core.world import Link, Site, World
 from littoral.model.profile import BlockProfile, BoundaryProfile, Profile
 from littoral.plan.prices import prices
-from littoral.runtime.placing import Limits, place
+from littoral.runtime.placing import Limits, every_split, place
 
 
 def _profile(factor: float = 1.0, *, digest: str = "sha256:aa") -> Profile:
@@ -119,4 +119,43 @@ def test_profiles_cut_into_other_blocks_are_refused() -> None:
 def test_a_model_too_large_for_the_device_leaves_only_what_fits_and_says_why() -> None:
     placed = place({"pi": _profile(), "cloud": _profile(0.1)}, Limits(memory_bytes_max=(2500, 1e9)))
     assert "all on pi" not in {plan.name for plan in placed.table.plans}
-    assert "takes 5000" in placed.left_out["all on pi"]
+    assert placed.left_out["all on pi"] == "pi has 2.5 kB for models; this takes 5 kB"
+
+
+def test_what_is_left_out_says_why_codecs_and_cuts_too() -> None:
+    placed = place({"pi": _profile(), "cloud": _profile(0.1)}, Limits(cuts_max=0))
+    assert {plan.name for plan in placed.table.plans} == {"all on pi", "all on cloud"}
+    assert "0 other cut points" in placed.left_out["pi to b1 | cloud"]
+    with_cuts = place({"pi": _profile(), "cloud": _profile(0.1)}).left_out
+    assert with_cuts["int4+zstd after b1"] == "it keeps 90.0% of the answers, fewer than 99.0%"
+
+
+def test_a_slow_site_packs_slowly_and_a_quick_one_unpacks_quickly() -> None:
+    # given a device whose packing takes ten times as long as the cloud's
+    slow, quick = _profile(), _profile()
+    slow = msgspec.structs.replace(
+        slow, boundaries=[msgspec.structs.replace(one, pack_ms={**one.pack_ms, "raw": 1.0}) for one in slow.boundaries]
+    )
+
+    # when the row of the uncompressed split is read
+    table = place({"pi": slow, "cloud": quick}).table
+    row = table.usage[next(index for index, plan in enumerate(table.plans) if plan.codec == "raw")]
+
+    # then half of each machine's own time lies at each
+    cut_ms = 45 / 5
+    plan = next(plan for plan in table.plans if plan.codec == "raw")
+    here = sum(site == 0 for site in plan.places.values())
+    assert row[0] == pytest.approx(here * cut_ms + 3 + 0.5)
+    assert row[1] == pytest.approx((5 - here) * cut_ms + 0.05)
+
+
+def test_every_split_shows_each_boundary_also_where_it_wins_nowhere_and_keeps_the_limits() -> None:
+    sites = {"pi": _profile(), "cloud": _profile(0.1)}
+    everything, pinned = every_split(sites), every_split(sites, Limits(stays="block:2"))
+    assert everything is not None
+    assert pinned is not None
+    assert {name.partition(" |")[0] for name in (plan.name for plan in everything.plans)} == {
+        f"pi to b{index}" for index in range(4)
+    }
+    assert {name.partition(" |")[0] for name in (plan.name for plan in pinned.plans)} == {"pi to b2", "pi to b3"}
+    assert every_split(sites, Limits(stays="results")) is None

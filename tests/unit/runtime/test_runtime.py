@@ -269,6 +269,32 @@ async def test_a_run_on_the_loop_becomes_a_workers_when_the_model_turns_out_slow
         await asyncio.gather(*(answered(one) for one in begun))
 
 
+async def test_what_a_run_here_would_take_is_told_with_its_wait() -> None:
+    # given a model of 10 ms on one worker that is held back, and two requests waiting behind the one that runs
+    clock, gate = ManualClock(), threading.Event()
+    gate.set()
+    engine = ScriptedEngine(clock=clock, seconds=lambda rows: 0.010 * rows, gate=gate)
+    async with running(engine, clock=clock, workers=1) as runtime:
+        idle_ms, _ = runtime.expected_ms(request(1.0))
+        gate.clear()
+        engine.started = threading.Semaphore(0)
+        begun = [runtime.begin(request(1.0))]
+        await waits_for(engine)
+        begun += [runtime.begin(request(1.0)) for _ in range(2)]
+
+        # when somebody asks what one more would take, and what if five others came before it
+        usually_ms, at_most_ms = runtime.expected_ms(request(1.0))
+        crowded_ms, _ = runtime.expected_ms(request(1.0), besides=5)
+        gate.set()
+        await asyncio.gather(*(answered(one) for one in begun))
+
+        # then it is the run, the run in progress and those that wait, and a reserve at most
+        assert idle_ms == pytest.approx(10)
+        assert usually_ms == pytest.approx(40)
+        assert at_most_ms > usually_ms
+        assert crowded_ms == pytest.approx(90)
+
+
 async def test_an_equal_request_is_answered_from_the_cache_and_says_so() -> None:
     # given a model with a result cache
     meters = Meters()

@@ -9,6 +9,7 @@ import pytest
 from littoral.core.clock import ManualClock
 from littoral.core.errors import Corrupt
 from littoral.core.request import InferAnswer
+from littoral.runtime.runtime import Runtime
 from littoral.runtime.turn import turn_pays
 from littoral.testing.engines import ScriptedEngine
 from unit.runtime.standing import answered, request, running
@@ -23,9 +24,16 @@ def dense(clock: ManualClock, **options: object) -> ScriptedEngine:
     return ScriptedEngine(clock=clock, seconds=lambda rows: (90 + 10 * rows) * 1e-6, **options)  # type: ignore[arg-type]
 
 
-def test_joining_on_the_loop_pays_for_50_microseconds_and_not_for_5() -> None:
+async def crowd(runtime: Runtime) -> None:
+    """Ten requests in one turn, so that the runtime sees that callers come together."""
+    for number in range(10):
+        runtime.begin(request(float(number)))
+    await asyncio.sleep(0)
+
+
+def test_joining_on_the_loop_pays_where_it_saves_each_request_more_than_a_future_costs() -> None:
     assert turn_pays(50e-6, 90e-6, 8)
-    assert not turn_pays(5e-6, 9e-6, 8)
+    assert not turn_pays(5e-6, 25e-6, 8)
     assert not turn_pays(50e-6, 50e-6, 1)
 
 
@@ -34,7 +42,7 @@ async def test_a_lone_caller_is_answered_at_once_however_often_it_comes() -> Non
     clock = ManualClock()
     async with running(dense(clock), clock=clock) as runtime:
         # when one request comes in each turn
-        for number in range(5):
+        for number in range(50):
             begun = runtime.begin(request(float(number)))
             await asyncio.sleep(0)
 
@@ -76,9 +84,7 @@ async def test_one_bad_request_in_a_turn_is_its_callers_alone() -> None:
     clock = ManualClock()
     engine = dense(clock, failing=lambda inputs: ValueError("thirteen") if 13.0 in inputs[0] else None)
     async with running(engine, clock=clock) as runtime:
-        for number in range(3):
-            runtime.begin(request(float(number)))
-        await asyncio.sleep(0)
+        await crowd(runtime)
 
         # when one of them brings 13
         begun = [runtime.begin(request(value)) for value in (12.0, 13.0, 14.0)]
@@ -95,9 +101,7 @@ async def test_a_caller_that_gives_up_within_its_turn_costs_no_run() -> None:
     clock = ManualClock()
     engine = dense(clock)
     async with running(engine, clock=clock) as runtime:
-        for number in range(3):
-            runtime.begin(request(float(number)))
-        await asyncio.sleep(0)
+        await crowd(runtime)
         engine.batches.clear()
 
         # when one of three gives up before the turn is over
@@ -110,3 +114,21 @@ async def test_a_caller_that_gives_up_within_its_turn_costs_no_run() -> None:
         # then two rows were run, and the model can still be unloaded
         assert engine.batches == [2]
         await runtime.unload("m")
+
+
+async def test_callers_that_come_alone_again_are_answered_at_once_again() -> None:
+    # given callers that came together once
+    clock = ManualClock()
+    async with running(dense(clock), clock=clock) as runtime:
+        await crowd(runtime)
+
+        # when only one comes in each turn from then on
+        begun = []
+        for number in range(10):
+            begun.append(runtime.begin(request(float(number))))
+            await answered(begun[-1])
+            await asyncio.sleep(0)
+
+        # then the first few wait for the end of their turn, and the others for nothing
+        assert isinstance(begun[0], asyncio.Future)
+        assert all(isinstance(one, InferAnswer) for one in begun[-4:])

@@ -18,7 +18,7 @@ from littoral.serve.client.answer import Answer, ModelFacts, Prediction, ServerF
 from littoral.serve.client.client import conversation
 from littoral.serve.client.conversation import Pause, Talk
 from littoral.serve.client.picture import encoded
-from littoral.serve.client.wire import AsyncWire
+from littoral.serve.client.wire import ANSWER_BYTES_MAX, AsyncWire
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ class AsyncClient:
     ) -> None:
         self._address = read_address(url)
         self._talk = conversation(self._address, api_key=api_key, timeout_s=timeout_s, retries=retries, binary=binary)
-        self._wire = _wire(self._address, ca_file)
+        self._wire = async_wire(self._address, ca_file)
 
     @property
     def url(self) -> str:
@@ -151,12 +151,14 @@ class AsyncClient:
             return result
 
 
-def _wire(address: Address, ca_file: Path | str | None) -> AsyncWire:
+def async_wire(address: Address, ca_file: Path | str | None, *, answer_bytes_max: int = ANSWER_BYTES_MAX) -> AsyncWire:
+    """Connections to an address, for one event loop; an answer beyond `answer_bytes_max` is broken off."""
     if address.wire == "http":
         from littoral.serve.client.http_async_wire import HttpAsyncWire
         from littoral.serve.client.http_wire import tls_context
 
-        return HttpAsyncWire(address, tls=tls_context(ca_file) if address.tls else None)
+        tls = tls_context(ca_file) if address.tls else None
+        return HttpAsyncWire(address, tls=tls, answer_bytes_max=answer_bytes_max)
     from littoral.serve.client.grpcio_wire import GrpcAsyncWire
 
-    return GrpcAsyncWire(address, ca_file=ca_file)
+    return GrpcAsyncWire(address, ca_file=ca_file, answer_bytes_max=answer_bytes_max)

@@ -164,10 +164,11 @@ def conversation(
     assert timeout_s > 0, "a client always has a time limit"
     assert retries >= 0, "retries is how often a failed call is tried again"
     policy = RetryPolicy(retries_max=retries, budget=RetryBudget(), chance=random.Random())
-    return Conversation(_dialect(address, api_key, binary=binary), policy, RealClock(), timeout_s=timeout_s)
+    return Conversation(dialect_of(address, api_key, binary=binary), policy, RealClock(), timeout_s=timeout_s)
 
 
-def _dialect(address: Address, api_key: str | None, *, binary: bool) -> Dialect:
+def dialect_of(address: Address, api_key: str | None, *, binary: bool = True) -> Dialect:
+    """How the address's wire says things."""
     if address.wire == "http":
         from littoral.serve.client.http_dialect import HttpDialect
 

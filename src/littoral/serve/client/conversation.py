@@ -24,6 +24,9 @@ from littoral.serve.client.wire import Ask, Reply
 
 T = TypeVar("T")
 
+WAY_BACK_MS_MIN, WAY_BACK_MS_MAX = 3.0, 20.0
+WAY_BACK_SHARE = 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class Send:
@@ -211,6 +214,8 @@ def _request(
 
 
 def _with_budget(request: InferRequest, left_ms: float | None) -> InferRequest:
+    """The server is told a little less than is left: an answer made at the last moment still has to come back."""
     if left_ms is None:
         return request
-    return replace(request, budget_ms=round(left_ms, 3))
+    way_back_ms = min(max(WAY_BACK_MS_MIN, WAY_BACK_SHARE * left_ms), WAY_BACK_MS_MAX, left_ms / 2)
+    return replace(request, budget_ms=round(left_ms - way_back_ms, 3))

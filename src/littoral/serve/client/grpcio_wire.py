@@ -8,10 +8,12 @@ from typing import Any
 from littoral.core.errors import Unavailable
 from littoral.serve.client.address import Address
 from littoral.serve.client.http_wire import late
-from littoral.serve.client.wire import Ask, Reply
+from littoral.serve.client.wire import ANSWER_BYTES_MAX, Ask, Reply
 
 # Unlimited here: the server sets the limits, and an answer is never larger than what was asked for.
-_OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+_SEND_UNLIMITED = [("grpc.max_send_message_length", -1)]
+_OPTIONS = [*_SEND_UNLIMITED, ("grpc.max_receive_message_length", -1)]
+_INT32_MAX = 2**31 - 1
 _DEADLINE_EXCEEDED = 4
 _UNAVAILABLE = 14
 
@@ -47,8 +49,11 @@ class GrpcWire:
 class GrpcAsyncWire:
     """The same on an event loop; the channel is made with the first call, on the loop that makes it."""
 
-    def __init__(self, address: Address, *, ca_file: Path | str | None = None) -> None:
+    def __init__(
+        self, address: Address, *, ca_file: Path | str | None = None, answer_bytes_max: int = ANSWER_BYTES_MAX
+    ) -> None:
         self._grpc = _grpcio()
+        self._options = [*_SEND_UNLIMITED, ("grpc.max_receive_message_length", min(answer_bytes_max, _INT32_MAX))]
         self._address = address
         self._ca_file = ca_file
         self._channel: Any = None
@@ -77,8 +82,8 @@ class GrpcAsyncWire:
 
         if self._address.tls:
             credentials = _credentials(self._grpc, self._ca_file)
-            return aio.secure_channel(self._address.authority, credentials, options=_OPTIONS)
-        return aio.insecure_channel(self._address.authority, options=_OPTIONS)
+            return aio.secure_channel(self._address.authority, credentials, options=self._options)
+        return aio.insecure_channel(self._address.authority, options=self._options)
 
 
 def _grpcio() -> Any:

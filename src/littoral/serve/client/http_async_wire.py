@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from littoral.serve.client.address import Address
 from littoral.serve.client.http_wire import CONNECT_S_MAX, IDLE_MAX, away, late, lost
 from littoral.serve.client.httptools_reader import ResponseReader, request_parts
-from littoral.serve.client.wire import Ask, Reply
+from littoral.serve.client.wire import ANSWER_BYTES_MAX, Ask, Reply
 
 _READ_BYTES = 262_144
 
@@ -23,7 +23,10 @@ class _Connection:
 class HttpAsyncWire:
     """Connections to one server; at most 32 stay open while idle. Used from one event loop."""
 
-    def __init__(self, address: Address, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, address: Address, *, tls: ssl.SSLContext | None = None, answer_bytes_max: int = ANSWER_BYTES_MAX
+    ) -> None:
+        self._answer_bytes_max = answer_bytes_max
         self._address = address
         self._tls = tls
         self._idle: list[_Connection] = []
@@ -68,7 +71,7 @@ class HttpAsyncWire:
 
     async def _exchange(self, connection: _Connection, ask: Ask, *, stale_allowed: bool) -> Reply | None:
         """Sends and reads; None where a kept connection turns out to be closed before it answered."""
-        reader = ResponseReader()
+        reader = ResponseReader(answer_bytes_max=self._answer_bytes_max)
         kept = False
         try:
             whole = await self._send(connection, ask)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import httptools
 
 from littoral.core.errors import Unavailable
-from littoral.serve.client.wire import Ask, Buffer, Reply
+from littoral.serve.client.wire import ANSWER_BYTES_MAX, Ask, Buffer, Reply
 
-ANSWER_BYTES_MAX = 1 << 30
 _HEADERS_MAX = 200
 
 
 class ResponseReader:
     """Fed with bytes until `reply` is set, then closed; the next response has a reader of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, answer_bytes_max: int = ANSWER_BYTES_MAX) -> None:
+        self._answer_bytes_max = answer_bytes_max
         self.reply: Reply | None = None
         self.keep_alive = False
         self.started = False
@@ -51,8 +51,8 @@ class ResponseReader:
 
     def on_body(self, chunk: bytes) -> None:
         self._body_bytes += len(chunk)
-        if self._body_bytes > ANSWER_BYTES_MAX:
-            raise _unreadable(f"more than {ANSWER_BYTES_MAX} bytes")
+        if self._body_bytes > self._answer_bytes_max:
+            raise _unreadable(f"more than {self._answer_bytes_max} bytes")
         self._body.append(chunk)
 
     def on_message_complete(self) -> None:

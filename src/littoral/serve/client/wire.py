@@ -7,6 +7,8 @@ from typing import Protocol
 
 Buffer = bytes | bytearray | memoryview
 
+ANSWER_BYTES_MAX = 1 << 30
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
