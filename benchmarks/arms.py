@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from benchmarks.models import Subject
 HERE = Path(__file__).resolve().parent
 OIP = "Open Inference Protocol"
 NONE = "no protocol"
+BARE = "bare"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,9 @@ def litserve_json(subject: Subject) -> Exchange:
 
 
 ARMS: tuple[Arm, ...] = (
-    Arm("bare-asgi", "bare ASGI (uvicorn, httptools)", NONE, RAW, script("bare/asgi.py")),
-    Arm("bare-grpc", "bare grpcio, thread server", NONE, OIP_GRPC, script("bare/grpc_server.py")),
-    Arm("bare-grpc-aio", "bare grpc.aio", NONE, OIP_GRPC, script("bare/grpc_server.py", "aio")),
+    Arm("bare-asgi", "bare ASGI (uvicorn, httptools)", NONE, RAW, script("bare/asgi.py"), BARE),
+    Arm("bare-grpc", "bare grpcio, thread server", NONE, OIP_GRPC, script("bare/grpc_server.py"), BARE),
+    Arm("bare-grpc-aio", "bare grpc.aio", NONE, OIP_GRPC, script("bare/grpc_server.py", "aio"), BARE),
     Arm("littoral", "**Littoral**", OIP, {**OIP_HTTP, **OIP_GRPC}, littoral_command, announces=True),
     Arm("fastapi", "FastAPI, 40 lines", NONE, RAW, script("peers/fastapi_server.py"), "fastapi"),
     Arm(
@@ -95,18 +96,21 @@ ARMS: tuple[Arm, ...] = (
 )
 WIRES = ("binary", "json", "grpc")
 PEERS = ("fastapi", "triton", "kserve", "mlserver", "litserve", "bentoml")
-OWN = tuple(arm.name for arm in ARMS if arm.environment is None)
 
 
-def chosen(peers: list[str], *, only: list[str] | None = None) -> list[Arm]:
-    """The arms that need no environment, and those of the named peers; `only` narrows to the named arms."""
-    unknown = [name for name in peers if name not in PEERS]
+def chosen(environments: Collection[str], *, only: Collection[str] | None = None) -> list[Arm]:
+    """The arms that need no environment, and those of the environments at hand; `only` narrows to the named arms."""
+    unknown = set(only or ()) - {arm.name for arm in ARMS}
     if unknown:
-        raise SystemExit(f"no such peer: {', '.join(unknown)}; there are {', '.join(PEERS)}")
-    kept = [arm for arm in ARMS if arm.environment is None or arm.environment in peers]
-    if only is None:
-        return kept
-    missing = set(only) - {arm.name for arm in kept}
-    if missing:
-        raise SystemExit(f"no such arm here: {', '.join(sorted(missing))}; there are {', '.join(a.name for a in kept)}")
-    return [arm for arm in kept if arm.name in only]
+        raise SystemExit(f"no such arm: {', '.join(sorted(unknown))}; there are {', '.join(arm.name for arm in ARMS)}")
+    kept = [arm for arm in ARMS if arm.environment is None or arm.environment in environments]
+    return kept if only is None else [arm for arm in kept if arm.name in only]
+
+
+def needed(peers: Collection[str], *, only: Collection[str] | None = None) -> list[str]:
+    """The environments to set up for the bare arms and the named peers, or for as many of those as `only` leaves."""
+    unknown = set(peers) - set(PEERS)
+    if unknown:
+        raise SystemExit(f"no such peer: {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
+    arms = chosen([BARE, *peers], only=only)
+    return list(dict.fromkeys(arm.environment for arm in arms if arm.environment is not None))

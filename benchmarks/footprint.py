@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import facts, table
-from benchmarks.lines import Lines
+from benchmarks.lines import lines_to
 
 # A fresh environment holds pip before anything is installed; it is not ours to count.
 NOT_COUNTED = ("pip", "setuptools", "_distutils_hack", "distutils-precedence", "pkg_resources")
@@ -60,10 +60,8 @@ def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="write the JSON lines here instead of to standard output")
     arguments = parser.parse_args(words)
-    out = arguments.out.open("w") if arguments.out else sys.stdout
-    lines = Lines(out)
-    lines.write(**facts.run_facts("footprint", words))
-    with tempfile.TemporaryDirectory(prefix="littoral-footprint-") as folder:
+    with tempfile.TemporaryDirectory(prefix="littoral-footprint-") as folder, lines_to(arguments.out) as lines:
+        lines.write(**facts.run_facts("footprint", words))
         wheel = build_wheel(Path(folder))
         packages = install(Path(folder) / "environment", wheel)
         entries = [each for each in packages.iterdir() if not each.name.startswith(NOT_COUNTED)]
@@ -78,8 +76,6 @@ def main(words: list[str]) -> None:
             wheel_mb=wheel.stat().st_size / 1e6,
             import_ms=import_ms(Path(folder) / "environment" / "bin" / "python"),
         )
-    if arguments.out:
-        out.close()
     print(table.render(lines.kept))
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +23,17 @@ class Lines:
         line = {key: round(value, 4) if isinstance(value, float) else value for key, value in line.items()}
         self.kept.append(line)
         print(json.dumps(line), file=self.out, flush=True)
+
+
+@contextmanager
+def lines_to(path: Path | None) -> Iterator[Lines]:
+    """Lines that go to a file, whose folder is made where it is missing, or to standard output."""
+    if path is None:
+        yield Lines(sys.stdout)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as out:
+        yield Lines(out)
 
 
 def reason(error: Exception) -> str:

@@ -25,11 +25,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import arms, facts, load, models, open_loop, table
 from benchmarks.arms import Arm
 from benchmarks.exchange import Exchange
-from benchmarks.lines import Lines, reason
+from benchmarks.lines import Lines, lines_to, reason
 from benchmarks.models import Subject
 from benchmarks.open_loop import Flight
 from benchmarks.peers import environments
 from benchmarks.servers import running
+from benchmarks.serving import prepare, words_of
 from benchmarks.wires import oip_binary, with_parameters
 
 OURS = "littoral"
@@ -148,13 +149,12 @@ def main(words: list[str]) -> None:
     arguments = parse_arguments(words)
     load.require_h2load()
     os.sched_setaffinity(0, {int(arguments.cores.split(",")[1])})
-    with tempfile.TemporaryDirectory(prefix="littoral-benchmark-") as folder:
-        out = arguments.out.open("w") if arguments.out else sys.stdout
-        lines = Lines(out)
+    with tempfile.TemporaryDirectory(prefix="littoral-benchmark-") as folder, lines_to(arguments.out) as lines:
         lines.write(**facts.run_facts("overload", words), load_generator=load.h2load_version())
-        peers = [peer for peer in arguments.peers.split(",") if peer]
-        pythons = {peer: str(environments.set_up(arguments.envs, peer)) for peer in peers}
-        kept = arms.chosen(peers, only=[*arguments.arms.split(","), *peers])
+        peers = words_of(arguments.peers)
+        only = [*words_of(arguments.arms), *peers]
+        pythons = prepare(lines, arguments.envs, arms.needed(peers, only=only))
+        kept = arms.chosen(pythons, only=only)
         if arguments.model == "real":
             subject = models.real(Path(folder), choice=arguments.real)
         else:
@@ -168,8 +168,6 @@ def main(words: list[str]) -> None:
                     measure(lines, arm, subject, arguments, python=python, turn=turn)
                 except Exception as error:  # noqa: BLE001  one arm's fault must not lose the others' figures
                     lines.write(kind="failure", arm=arm.name, model=subject.name, reason=reason(error))
-        if arguments.out:
-            out.close()
     print(table.render(lines.kept))
 
 

@@ -28,7 +28,7 @@ import numpy as np
 from benchmarks import arms, facts, load, models, table
 from benchmarks.arms import Arm
 from benchmarks.exchange import Exchange
-from benchmarks.lines import Lines, reason
+from benchmarks.lines import Lines, lines_to, reason
 from benchmarks.models import Subject
 from benchmarks.peers import environments
 from benchmarks.servers import Server, StartError, running
@@ -185,20 +185,22 @@ def run(lines: Lines, settings: Settings, kept: list[Arm], subjects: list[Subjec
                             failed.add(arm.name)
 
 
-def prepare(lines: Lines, arguments: argparse.Namespace) -> tuple[dict[str, str], list[str]]:
-    """Sets the peers up; those that do not install are reported and left out."""
+def prepare(lines: Lines, folder: Path, wanted: list[str]) -> dict[str, str]:
+    """Sets environments up and gives each one's Python; what does not install is reported and left out."""
     pythons: dict[str, str] = {}
-    for peer in filter(None, arguments.peers.split(",")):
-        if peer not in arms.PEERS:
-            raise SystemExit(f"no such peer: {peer}; there are {', '.join(arms.PEERS)}")
+    for name in wanted:
         try:
-            python = environments.set_up(arguments.envs, peer)
+            python = environments.set_up(folder, name)
         except environments.SetupError as error:
-            lines.write(kind="failure", arm=peer, model=None, reason=reason(error))
+            lines.write(kind="failure", arm=name, model=None, reason=reason(error))
             continue
-        pythons[peer] = str(python)
-        lines.write(kind="peer", arm=peer, version=environments.version_of(python, peer))
-    return pythons, list(pythons)
+        pythons[name] = str(python)
+        lines.write(kind="peer", arm=name, version=environments.version_of(python, name))
+    return pythons
+
+
+def words_of(text: str | None) -> list[str]:
+    return [word for word in (text or "").split(",") if word]
 
 
 def parse_arguments(words: list[str]) -> argparse.Namespace:
@@ -223,12 +225,11 @@ def main(words: list[str]) -> None:
     load.require_h2load()
     server_core, client_core = (int(core) for core in arguments.cores.split(","))
     os.sched_setaffinity(0, {client_core})
-    with tempfile.TemporaryDirectory(prefix="littoral-benchmark-") as folder:
-        out = arguments.out.open("w") if arguments.out else sys.stdout
-        lines = Lines(out)
+    with tempfile.TemporaryDirectory(prefix="littoral-benchmark-") as folder, lines_to(arguments.out) as lines:
         lines.write(**facts.run_facts("serving", words), load_generator=load.h2load_version())
-        pythons, peers = prepare(lines, arguments)
-        kept = arms.chosen(peers, only=arguments.arms.split(",") if arguments.arms else None)
+        only = words_of(arguments.arms) or None
+        pythons = prepare(lines, arguments.envs, arms.needed(words_of(arguments.peers), only=only))
+        kept = arms.chosen(pythons, only=only)
         settings = Settings(
             rounds=arguments.rounds or (2 if arguments.quick else 4),
             seconds=arguments.seconds or (0.7 if arguments.quick else 1.0),
@@ -246,8 +247,6 @@ def main(words: list[str]) -> None:
         for subject in subjects:
             lines.write(kind="model", model=subject.name, title=subject.title, input_bytes=subject.x.nbytes)
         run(lines, settings, kept, subjects)
-        if arguments.out:
-            out.close()
     print(table.render(lines.kept))
 
 

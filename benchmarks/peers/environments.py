@@ -1,4 +1,4 @@
-"""Sets up each peer in its own virtual environment, so that no peer's pins touch another's or ours."""
+"""Sets up each peer, and the bare arms, in a virtual environment of its own: no peer's pins touch another's or ours."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 # Pinned to what the published figures were measured with.
 REQUIREMENTS: dict[str, tuple[str, ...]] = {
+    "bare": ("uvicorn[standard]==0.54.*", "grpcio==1.85.*", "msgspec", "numpy", "onnxruntime"),
     "fastapi": ("fastapi==0.165.*", "uvicorn[standard]", "numpy", "onnxruntime"),
     "triton": ("nvidia-pytriton==0.7.0", "onnxruntime"),
     "kserve": ("kserve==0.21.*", "onnxruntime"),
@@ -19,7 +20,7 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "bentoml": ("bentoml==1.4.39", "onnxruntime"),
 }
 # The distribution whose version a results file names for each peer.
-DISTRIBUTION = {name: name for name in REQUIREMENTS} | {"triton": "nvidia-pytriton"}
+DISTRIBUTION = {name: name for name in REQUIREMENTS} | {"bare": "uvicorn", "triton": "nvidia-pytriton"}
 SETUP_S_MAX = 600
 
 

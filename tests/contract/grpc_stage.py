@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from littoral.core.clock import RealClock
@@ -100,6 +101,7 @@ class Stage:
 @contextmanager
 def serving(
     *models: PythonOperator,
+    paths: Sequence[Path] = (),
     limits: GrpcLimits | None = None,
     admit: Admit | None = None,
     tls: ssl.SSLContext | None = None,
@@ -114,7 +116,7 @@ def serving(
     async def start() -> tuple[Runtime, DataPlane, GrpcDoor, Meters, int]:
         meters = Meters()
         runtime = Runtime(site="here", clock=RealClock(), meters=meters, workers=1)
-        repository = Repository([], operators=served)
+        repository = Repository(paths, operators=served)
         plane = DataPlane(runtime, repository, server_version="9.9")
         for name in repository.names():
             await plane.load(name)

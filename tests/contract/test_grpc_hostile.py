@@ -363,7 +363,9 @@ def test_only_callers_with_a_key_come_in_but_anyone_may_ask_for_health() -> None
 
         # then only the right one is served, and the others are told apart
         assert b"grpc-status\x0216" in without
-        assert b"grpc-status\x017" in wrong
+        assert b"key_missing" in without
+        assert b"grpc-status\x0216" in wrong
+        assert b"key_unknown" in wrong
         assert b"grpc-status\x010" in right
         assert b"grpc-status\x010" in other
         assert b"grpc-status\x010" in health

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,34 @@ def test_an_inference_gives_every_output_and_echoes_its_id(client: Any) -> None:
     assert response.parameters["site"].string_param == "here"
     assert response.parameters["degraded"].bool_param is False
     assert response.parameters["compute_ms"].double_param >= 0
+
+
+def test_an_onnx_model_answers_bit_for_bit_as_its_bare_engine_does(tmp_path: Path) -> None:
+    # given a small network as a file, and its bare engine
+    onnx, ort = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    random = np.random.default_rng(11)
+    weight = onnx.numpy_helper.from_array(random.standard_normal((64, 10)).astype(np.float32), "w")
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", ["x", "w"], ["m"]), onnx.helper.make_node("Softmax", ["m"], ["y"])],
+        "net",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 64])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 10])],
+        [weight],
+    )
+    file = tmp_path / "net.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9), file)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    bare = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+    # when both are given the same, one row at a time and a thousand
+    with serving(arithmetic, paths=[file]) as stage, tritonclient.InferenceServerClient(stage.address) as client:
+        for rows in (1, 1000):
+            x = random.standard_normal((rows, 64)).astype(np.float32)
+            answer = client.infer("net", [_input("x", x)])
+
+            # then not a bit differs
+            assert answer.as_numpy("y").tobytes() == bare.run(None, {"x": x})[0].tobytes()
 
 
 def test_inputs_may_come_in_any_order_and_outputs_be_chosen(client: Any) -> None:

@@ -16,14 +16,12 @@ from littoral.serve.openapi import openapi
 schemathesis = pytest.importorskip("schemathesis")
 from hypothesis import HealthCheck, Phase, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-from schemathesis.checks import not_a_server_error  # noqa: E402
 from schemathesis.specs.openapi import checks  # noqa: E402
 
 EXAMPLES_MAX = 15
 # Not among them: that what fits the schema is accepted (no schema can say which bytes are a picture, or what shape a
 # model takes), and that an unknown field is refused (the protocol wants it ignored).
 CHECKS = [
-    not_a_server_error,
     checks.status_code_conformance,
     checks.content_type_conformance,
     checks.response_headers_conformance,
@@ -85,6 +83,7 @@ def test_the_server_does_what_its_document_says(stage: Stage, label: str) -> Non
         if case.path_parameters and chance:  # mostly models that are there, to reach more than the first refusal
             case.path_parameters["model"] = NAMES[chance - 1]
         response = case.call(base_url=stage.url, timeout=20)
+        assert response.status_code < 500 or response.status_code == 504  # a deadline of 0 ms is one that has passed
         case.validate_response(response, checks=CHECKS)
 
     try_out()

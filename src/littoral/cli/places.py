@@ -114,6 +114,16 @@ def open_here(model: str) -> tuple[Model, Path]:
     """The model in this process, and its path: one that was named, or that of the built-in model of that name."""
     from littoral.model.opening import open_model
 
+    path = path_here(model)
+    repository = Repository((path,))
+    return open_model(repository.find(repository.names()[0])[-1]), path
+
+
+def path_here(model: str) -> Path:
+    """The path of one model: one that was named, or that of the built-in model of that name.
+
+    Raises `NotFound` (`model_unknown`), `Invalid` (`models_several`).
+    """
     path = Path(model)
     if not path.exists():
         known = Repository((builtin.path(),)).names()
@@ -132,7 +142,7 @@ def open_here(model: str) -> tuple[Model, Path]:
             "models_several",
             f"{path} holds {len(names)} models: {', '.join(names[:20])}. Name the folder or file of one.",
         )
-    return open_model(repository.find(names[0])[-1]), path
+    return path
 
 
 def model_file(place: Path) -> Path:

@@ -119,7 +119,7 @@ class Node:
             await asyncio.gather(self._matching_task, return_exceptions=True)
         if self._matching is not None:
             await self._matching.close()
-        await self._runtime.close()
+        await self._runtime.close(grace_s=grace)
 
     def _match(self) -> Matching:
         from littoral.edge.upstreams import Matching

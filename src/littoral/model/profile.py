@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median, quantiles
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -29,13 +30,17 @@ ROUNDS = 15
 SPREAD_STEADY_MAX = 0.15  # interquartile range over median: above this a measurement is called unsteady
 
 
+Measured = Annotated[float, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
 class BlockProfile(msgspec.Struct, frozen=True):
     """One block: its median time and spread on this machine, and the bytes of its part of the model."""
 
     name: str
-    ms: float
-    spread: float
-    model_bytes: int
+    ms: Measured
+    spread: Measured
+    model_bytes: Annotated[int, msgspec.Meta(ge=0)]
 
 
 class BoundaryProfile(msgspec.Struct, frozen=True):
@@ -47,26 +52,30 @@ class BoundaryProfile(msgspec.Struct, frozen=True):
     tensor: str
     datatype: str
     shape: list[int]
-    packed_bytes: dict[str, float]
-    pack_ms: dict[str, float]
-    agreement: dict[str, float]
+    packed_bytes: dict[str, Measured]
+    pack_ms: dict[str, Measured]
+    agreement: dict[str, Share]
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """One model on one machine. `whole_ms` is the uncut model; `inputs_real`: the inputs were real ones."""
+    """One model on one machine, on a day (ISO date, "" where unknown).
+
+    `whole_ms` is the uncut model; `inputs_real`: the inputs were real ones.
+    """
 
     format: int
     digest: str
     engine: str
     machine: str
-    blocks: list[BlockProfile]
+    blocks: Annotated[list[BlockProfile], msgspec.Meta(min_length=1)]
     boundaries: list[BoundaryProfile]
-    whole_ms: float
-    prepare_ms: float
-    input_bytes: float
-    answer_bytes: float
+    whole_ms: Measured
+    prepare_ms: Measured
+    input_bytes: Measured
+    answer_bytes: Measured
     inputs_real: bool
-    spread: float
+    spread: Measured
+    measured_on: str = ""
 
     @property
     def steady(self) -> bool:
@@ -135,6 +144,7 @@ def profile_model(
         answer_bytes=float(sum(array.nbytes for array in answer)) if answer_bytes is None else answer_bytes,
         inputs_real=inputs_real,
         spread=_spread(times[-1]),
+        measured_on=time.strftime("%Y-%m-%d"),
     )
 
 
@@ -249,7 +259,33 @@ def read_profile(path: Path) -> Profile:
         ) from error
     if profile.format != FORMAT:
         raise Corrupt("profile_wrong", f"{path} has format {profile.format}. Run: littoral profile MODEL --out FILE")
+    if len(profile.boundaries) != len(profile.blocks) - 1 or not all(map(_complete, profile.boundaries)):
+        raise Corrupt(
+            "profile_wrong", f"{path}: blocks and boundaries do not match. Run: littoral profile MODEL --out FILE"
+        )
     return profile
+
+
+def _complete(boundary: BoundaryProfile) -> bool:
+    """Whether every codec has its size, time and agreement, and raw is one of them."""
+    codecs = boundary.packed_bytes.keys()
+    return "raw" in codecs and codecs == boundary.pack_ms.keys() == boundary.agreement.keys()
+
+
+def slowed(profile: Profile, factor: float) -> Profile:
+    """The profile of a machine that takes `factor` times as long for everything: a guess, until it is measured."""
+    if factor == 1.0:
+        return profile
+    return msgspec.structs.replace(
+        profile,
+        blocks=[msgspec.structs.replace(block, ms=block.ms * factor) for block in profile.blocks],
+        boundaries=[
+            msgspec.structs.replace(one, pack_ms={codec: ms * factor for codec, ms in one.pack_ms.items()})
+            for one in profile.boundaries
+        ],
+        whole_ms=profile.whole_ms * factor,
+        prepare_ms=profile.prepare_ms * factor,
+    )
 
 
 def check_same_model(profiles: Mapping[str, Profile]) -> None:

@@ -39,7 +39,8 @@ def winners(
     """Every placement that is cheapest in some world of the grid, most wins first.
 
     In most worlds all links share a rate and a round trip; in a coarser grid one link differs from the others. The
-    slow-down is the first site's (where requests arrive). Worlds in which a link is down add what wins without it. Raises `Invalid` (`no_plan`) if nothing can run anywhere.
+    slow-down is the first site's (where requests arrive). Worlds in which a link is down add what wins without it.
+    Raises `Invalid` (`no_plan`) if nothing can run anywhere.
     """
     count = len(costs)
     wins: dict[tuple[int, ...], int] = {}

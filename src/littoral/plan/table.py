@@ -191,9 +191,8 @@ def within_limits(
         over = [site for site, need in enumerate(needed) if need > memory_bytes_max[site]]
         if over:
             site = over[0]
-            left_out[plan.name] = (
-                f"{sites[site]} has {show_bytes(memory_bytes_max[site])} for models; this takes {show_bytes(needed[site])}"
-            )
+            room, need = show_bytes(memory_bytes_max[site]), show_bytes(needed[site])
+            left_out[plan.name] = f"{sites[site]} has {room} for models; this takes {need}"
         elif quality_min is not None and plan.quality is not None and plan.quality < quality_min:
             left_out[plan.name] = f"quality {plan.quality:.3f} is below the floor of {quality_min:.3f}"
         else:

@@ -65,12 +65,8 @@ def place(profiles: Mapping[str, Profile], limits: Limits = ANYTHING_GOES) -> Pl
     smallest = [_smallest(boundary, limits.agreement_min) for boundary in first.boundaries]
     found = winners(_workload(first, smallest, pinned), [_costs(profile) for profile in measured])
     kept, dropped = _few_cuts(found, names, limits.cuts_max)
-    left_out = {
-        _place_name(
-            one.places, names, sites
-        ): f"it wins somewhere, but {limits.cuts_max} other cut points do so oftener"
-        for one in dropped
-    }
+    why = f"it wins somewhere, but at most {limits.cuts_max} cut points are offered, and others win more often"
+    left_out = {_place_name(one.places, names, sites): why for one in dropped}
     for cut in {cut for one in kept for cut in _cuts(one.places, names)}:
         left_out |= _unfit(first.boundaries[names.index(cut)], cut, limits.agreement_min)
     allowed, over = _within(profiles, limits, (row for one in kept for row in _rows(profiles, one.places, limits)))

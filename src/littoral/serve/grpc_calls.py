@@ -290,4 +290,4 @@ def _told(error: LittoralError) -> tuple[int, bytes]:
 def _not_admitted(head: CallHead) -> Denied:
     if head.key is None:
         return Denied("key_missing", "This server asks for a key. Send `authorization: Bearer KEY`.", anonymous=True)
-    return Denied("key_unknown", "This key opens nothing here. Ask the operator for another one.")
+    return Denied("key_unknown", "This key is not known here. Ask the operator for one.", anonymous=True)

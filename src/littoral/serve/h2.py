@@ -307,6 +307,7 @@ class H2Connection(Generic[Head]):
             elif key == wire.SETTINGS_ENABLE_PUSH and value > 1:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"SETTINGS_ENABLE_PUSH of {value}")
         sender.out.append(wire.SETTINGS_ACK)
+        sender.pump()
 
     def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
         _check_connection(stream_id)

@@ -136,15 +136,16 @@ class Sender:
         return fits
 
     def set_initial_window(self, size: int, streams: Sequence[Stream]) -> bool:
-        """Takes the peer's SETTINGS_INITIAL_WINDOW_SIZE, which moves every open stream's window too."""
+        """Takes the peer's SETTINGS_INITIAL_WINDOW_SIZE, which moves every open stream's window too.
+
+        Nothing is sent yet: the peer holds us to the old windows until it reads our confirmation.
+        """
         change = size - self.initial_window
         self.initial_window = size
         for stream in streams:
             stream.window += change
             if stream.window > WINDOW_MAX:
                 return False
-        if change > 0:
-            self.pump()
         return True
 
     def set_table_bytes_max(self, size: int) -> None:

@@ -128,7 +128,7 @@ def _read(raw: bytes, limits: HttpLimits) -> Head:
 
 
 def _keeps_alive(version: str, connection: bytes) -> bool:
-    """Whether the connection stays after the answer: in HTTP/1.1 unless it is to close, in 1.0 only if it is to stay."""
+    """Whether the connection stays after the answer: in 1.1 unless it is to close, in 1.0 only if it is to stay."""
     words = [word.strip().lower() for word in connection.split(b",")]
     return b"close" not in words and (version == "1.1" or b"keep-alive" in words)
 

@@ -37,7 +37,52 @@ _HEADER_LENGTH: Final[Schema] = {
 @lru_cache(maxsize=1)
 def openapi(version: str) -> Schema:
     """The whole document."""
-    paths: dict[str, Any] = {
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Littoral",
+            "version": version,
+            "summary": "The Open Inference Protocol v2 over HTTP, with pictures.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": _paths(),
+        "security": [{}, {"bearer": []}, {"apiKey": []}],
+        "components": {
+            "schemas": SCHEMAS,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
+        },
+    }
+
+
+def _paths() -> dict[str, Any]:
+    """Every path with its operations."""
+    paths = _fixed_paths()
+    for verb, summary in (("load", "Loads a model, or its newest version"), ("unload", "Takes a model out of service")):
+        paths[f"/v2/repository/models/{{model}}/{verb}"] = {
+            "parameters": [_path("model", _NAME_PATTERN)],
+            "post": _operation(
+                f"{verb}Model", summary, _json({"type": "object"}), body=_body(ref("ChangeRequest"), required=False)
+            ),
+        }
+    for prefix, suffix, given in (
+        ("/v2/models/{model}", "", [_path("model", _NAME_PATTERN)]),
+        (
+            "/v2/models/{model}/versions/{version}",
+            "Version",
+            [_path("model", _NAME_PATTERN), _path("version", "^[1-9][0-9]{0,17}$")],
+        ),
+    ):
+        for what, item in _model_paths(suffix).items():
+            paths[prefix + what] = {"parameters": given, **item}
+    return paths
+
+
+def _fixed_paths() -> dict[str, Any]:
+    """The paths without a model's name."""
+    return {
         "/": {
             "get": _operation("hint", "Where to start", _answers("text/plain", {"type": "string"}), open_to_all=True)
         },
@@ -63,41 +108,6 @@ def openapi(version: str) -> Schema:
                 _json(ref("Index")),
                 body=_body(ref("IndexRequest"), required=False),
             ),
-        },
-    }
-    for verb, summary in (("load", "Loads a model, or its newest version"), ("unload", "Takes a model out of service")):
-        paths[f"/v2/repository/models/{{model}}/{verb}"] = {
-            "parameters": [_path("model", _NAME_PATTERN)],
-            "post": _operation(
-                f"{verb}Model", summary, _json({"type": "object"}), body=_body(ref("ChangeRequest"), required=False)
-            ),
-        }
-    for prefix, suffix, given in (
-        ("/v2/models/{model}", "", [_path("model", _NAME_PATTERN)]),
-        (
-            "/v2/models/{model}/versions/{version}",
-            "Version",
-            [_path("model", _NAME_PATTERN), _path("version", "^[1-9][0-9]{0,17}$")],
-        ),
-    ):
-        for what, item in _model_paths(suffix).items():
-            paths[prefix + what] = {"parameters": given, **item}
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Littoral",
-            "version": version,
-            "summary": "The Open Inference Protocol v2 over HTTP, with pictures.",
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
-        "paths": paths,
-        "security": [{}, {"bearer": []}, {"apiKey": []}],
-        "components": {
-            "schemas": SCHEMAS,
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer"},
-                "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-            },
         },
     }
 

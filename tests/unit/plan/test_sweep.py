@@ -35,11 +35,11 @@ def test_a_site_alone_has_one_plan() -> None:
 
 
 @pytest.mark.parametrize(("near", "far"), [((1000, 0.5), (0.1, 600)), ((0.1, 10), (1000, 0.5)), ((100, 2), (1, 150))])
-def test_what_wins_where_the_two_links_differ_is_found_too(
-    near: tuple[float, float], far: tuple[float, float]
-) -> None:
+def test_what_wins_where_the_two_links_differ_is_found_too(near: tuple[float, float], far: tuple[float, float]) -> None:
     # given a world with a quick link and a slow one
-    links = [LinkPrice(1 / (rate * BYTES_PER_MBIT_MS), 1 / (rate * BYTES_PER_MBIT_MS), trip) for rate, trip in (near, far)]
+    links = [
+        LinkPrice(1 / (rate * BYTES_PER_MBIT_MS), 1 / (rate * BYTES_PER_MBIT_MS), trip) for rate, trip in (near, far)
+    ]
 
     # when its cheapest cut is looked for among the winners
     best = cheapest_cut(WORKLOAD, COSTS, [1.0, 1.0, 1.0], links)
@@ -56,5 +56,5 @@ def test_a_site_that_cannot_run_a_step_is_no_end() -> None:
 
 def test_a_workload_that_can_run_nowhere_says_so() -> None:
     with pytest.raises(Invalid) as refused:
-        winners(WORKLOAD, [{name: inf for name in STEPS}] * 2)
+        winners(WORKLOAD, [dict.fromkeys(STEPS, inf)] * 2)
     assert refused.value.code == "no_plan"

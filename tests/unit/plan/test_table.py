@@ -13,7 +13,6 @@ from littoral.core.errors import Invalid
 from littoral.core.graph import Operator, chain
 from littoral.core.world import Link, Site, World
 from littoral.plan.prices import BYTES, ENERGY, THROUGHPUT, prices
-from littoral.plan.sweep import winners
 from littoral.plan.table import Choice, Plan, PlanTable, within_limits
 from littoral.plan.usage import Resources, usage_row
 

@@ -138,6 +138,6 @@ def test_an_error_tells_its_code_and_when_to_try_again() -> None:
 
 def test_the_kinds_of_refusal_are_told_apart() -> None:
     assert _read(error_trailers(Denied("key_missing", "A key.", anonymous=True)))[b"grpc-status"] == b"16"
-    assert _read(error_trailers(Denied("key_unknown", "Another key.")))[b"grpc-status"] == b"7"
+    assert _read(error_trailers(Denied("model_hidden", "Not yours.")))[b"grpc-status"] == b"7"
     assert _read(error_trailers(Invalid("body_too_large", "Less.")))[b"grpc-status"] == b"8"
     assert _read(TRAILERS_OK) == {b"grpc-status": b"0"}

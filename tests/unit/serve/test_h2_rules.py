@@ -108,6 +108,20 @@ def test_a_smaller_first_window_holds_back_streams_that_are_already_open() -> No
     assert [len(each.payload) for each in peer.sent() if each.kind == 0] == [15]
 
 
+def test_new_settings_are_confirmed_before_they_are_made_use_of() -> None:
+    # given an answer that waits for a closed window
+    peer = Peer()
+    peer.send(settings(_4=0) + headers(1))
+    peer.connection.respond(1, HEAD, [b"answer"], 6, TRAILERS)
+    peer.sent()
+
+    # when the client opens the window by its settings, which hold for it from our confirmation on
+    peer.send(settings(_4=100))
+
+    # then the confirmation comes before the first byte that needs them
+    assert [each.kind for each in peer.sent()] == [4, 0, 1]
+
+
 def test_frames_are_no_larger_than_the_client_allows() -> None:
     # given a client that takes frames of up to 20,000 bytes
     peer = Peer()
