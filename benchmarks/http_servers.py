@@ -2,9 +2,10 @@
 
     python benchmarks/http_servers.py [--rounds 5] [--requests 20000] [--out FILE]
 
-Arms: `asgi` is an application on uvicorn with httptools; `subclass` answers in uvicorn's own protocol class as soon as a
-request is complete, without a task; `connection` is our protocol class, doing the same work as these two; `door` is the
-whole HTTP door with everything it checks, over a data plane that answers at once. Each runs on asyncio and on uvloop.
+Arms: `asgi` is an application on uvicorn with httptools; `subclass` answers in uvicorn's own protocol class as soon as
+a request is complete, without a task and without a look at it; `connection` is our protocol class, which reads the head
+and finds the route but makes the same fixed answer; `door` is the whole HTTP door with everything it checks, over a
+data plane that answers at once. Each runs on asyncio and on uvloop.
 
 The server has one core and h2load the other. What counts is the server's processor time for each request, the least of
 all rounds: unlike the rate it says the same on a busy machine.

@@ -16,13 +16,25 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import footprint_table, overload_table, serving_table
+from benchmarks import (
+    choosing_table,
+    footprint_table,
+    overload_table,
+    placement_table,
+    promise_table,
+    serving_table,
+    splits_table,
+)
 
 Line = dict[str, Any]
 RENDERERS: dict[str, Callable[[Iterable[Line]], str]] = {
     "serving": serving_table.render,
     "overload": overload_table.render,
     "footprint": footprint_table.render,
+    "choosing": choosing_table.render,
+    "promise": promise_table.render,
+    "placement": placement_table.render,
+    "splits": splits_table.render,
 }
 
 

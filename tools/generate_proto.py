@@ -24,7 +24,8 @@ FILES = ("model_config.proto", "grpc_service.proto", "health.proto", "reflection
 # Only these packages' messages become names of the module; v1alpha's are the same messages under another package.
 NAMED_PACKAGES = ("inference", "grpc.health.v1", "grpc.reflection.v1")
 
-HEAD = '''"""The protocol's messages, in a descriptor pool of their own. Made by tools/generate_proto.py: do not edit."""
+HEAD = '''\
+"""The protocol's messages, in a descriptor pool of their own. Made by tools/generate_proto.py: do not edit."""
 
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass

@@ -11,8 +11,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -250,6 +252,27 @@ def test_a_deadline_in_a_header_holds() -> None:
         gate.open.set()
 
     assert answer.status == 504
+
+
+def test_a_full_server_says_when_to_come_back_before_it_reads_a_large_body() -> None:
+    gate = Gate()
+    with serving(gate.model()) as stage, ExitStack() as stack:
+        peers = [stack.enter_context(stage.peer()) for _ in range(300)]
+        for peer in peers:
+            peer.send(whole("POST", GATED, gated(1.0)))
+        last = stack.enter_context(stage.peer())
+        last.ask("GET", "/v2")  # everything sent before has been looked at
+        last.send(whole("POST", GATED, Content_Length="50000000"))
+        refused = last.receive()
+        gate.open.set()
+        answers = [peer.receive() for peer in peers]
+
+    statuses = Counter(answer.status for answer in answers)
+    assert (refused.status, refused.json["code"]) == (429, "queue_full")
+    assert int(refused.headers["retry-after"]) >= 1
+    assert refused.json["retry_after_ms"] > 0
+    assert set(statuses) == {200, 429}
+    assert statuses[429] >= 40
 
 
 def test_a_peer_that_goes_away_takes_nobody_with_it() -> None:

@@ -13,19 +13,28 @@ from littoral.core.errors import KINDS
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "littoral"
 
-_BLOCK = re.compile(r"<!-- run(?:: (?P<beside>server))? -->\s*\n```(?P<language>\w+)\n(?P<text>.*?)\n```", re.DOTALL)
+_BLOCK = re.compile(
+    r"<!-- run(?:: (?P<beside>server))? -->\s*\n```(?P<language>\w+)\n(?P<text>.*?)\n```"
+    r"(?:\s*\n<!-- prints -->\s*\n```text\n(?P<prints>.*?)\n```)?",
+    re.DOTALL,
+)
+_FENCE = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```", re.DOTALL | re.MULTILINE)
 _ROW = re.compile(r"^\| `(?P<code>[a-z0-9_]+)` \| (?P<kinds>[A-Za-z, ]+) \|", re.MULTILINE)
 _KIND_NAMES = frozenset(kind.__name__ for kind in KINDS)
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block that a document promises to work: `beside_server` says that it talks to one."""
+    """A fenced block that a document promises to work: `beside_server` says that it talks to one.
+
+    `prints` is what the document shows as its output, in a block after `<!-- prints -->`; None where it shows none.
+    """
 
     place: str
     language: str
     text: str
     beside_server: bool
+    prints: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +55,26 @@ def blocks(document: Path) -> list[Block]:
             found["language"],
             found["text"],
             found["beside"] is not None,
+            found["prints"],
         )
         for found in _BLOCK.finditer(text)
     ]
+
+
+def fenced(document: Path, language: str) -> list[str]:
+    """The texts of a document's fenced blocks in one language."""
+    text = document.read_text(encoding="utf-8")
+    return [found["text"] for found in _FENCE.finditer(text) if found["language"] == language]
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """The Markdown tables of a text, as rows of cells without the head and the rule; code marks are kept."""
+    found: list[list[list[str]]] = []
+    for part in re.split(r"\n(?!\|)", text):
+        rows = [line for line in part.splitlines() if line.startswith("|")]
+        if len(rows) > 2:
+            found.append([[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows[2:]])
+    return found
 
 
 def raised_codes(package: Path = SOURCE) -> list[Raised]:
@@ -90,9 +116,9 @@ def documented_codes(document: Path) -> dict[str, set[str]]:
     return {row["code"]: {kind.strip() for kind in row["kinds"].split(",")} for row in _ROW.finditer(text)}
 
 
-def sections(document: Path) -> dict[str, str]:
-    """Second-level heading > the text below it."""
-    parts = re.split(r"^## (.+)$", document.read_text(encoding="utf-8"), flags=re.MULTILINE)
+def sections(document: Path, *, level: int = 2) -> dict[str, str]:
+    """Heading of one level > the text below it, up to the next heading of that level."""
+    parts = re.split(rf"^{'#' * level} (.+)$", document.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {heading.strip(" `"): text for heading, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from docs.collect import ROOT, Block, blocks
 from littoral.cli.own_server import own_server
 from littoral.model import builtin
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCKS = [block for document in DOCUMENTS for block in blocks(document)]
 RUN_S_MAX = 300
 
@@ -44,24 +45,26 @@ def test_a_block_that_is_marked_to_run_does(block: Block, tmp_path: Path) -> Non
             text = block.text
             for host in ("127.0.0.1", "localhost"):
                 text = text.replace(f"{host}:8000", server.http).replace(f"{host}:8001", server.grpc)
-            done = run(Block(block.place, block.language, text, beside_server=True), tmp_path)
+            done = run(replace(block, text=text), tmp_path)
 
-    # then it ends well
+    # then it ends well, and prints what the document shows
     assert done.returncode == 0, f"{block.place} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    if block.prints is not None:
+        assert done.stdout.strip() == block.prints.strip()
 
 
-def test_marked_blocks_are_found_with_their_language_and_their_need_of_a_server(tmp_path: Path) -> None:
+def test_marked_blocks_are_found_with_their_language_their_output_and_their_need_of_a_server(tmp_path: Path) -> None:
     document = tmp_path / "page.md"
     document.write_text(
-        "Text\n```sh\nnot this\n```\n<!-- run -->\n```sh\necho a\necho b\n```\n\n"
+        "Text\n```sh\nnot this\n```\n<!-- run -->\n```sh\necho a\necho b\n```\n\n<!-- prints -->\n```text\na\nb\n```\n"
         "<!-- run: server -->\n\n```python\npass\n```\n"
     )
 
     found = blocks(document)
 
-    assert [(block.language, block.text, block.beside_server) for block in found] == [
-        ("sh", "echo a\necho b", False),
-        ("python", "pass", True),
+    assert [(block.language, block.text, block.beside_server, block.prints) for block in found] == [
+        ("sh", "echo a\necho b", False, "a\nb"),
+        ("python", "pass", True, None),
     ]
 
 

@@ -17,6 +17,7 @@ from littoral.core.request import InferAnswer
 from littoral.plan.allowance import ShareAllowance, TimedAllowance
 from littoral.runtime.cascading import Cascade
 from littoral.runtime.peer import HOPS, Peer
+from littoral.runtime.placed import Counts
 from littoral.runtime.placer import Placer
 from littoral.testing.simulated_time import run_simulated
 from sim.upstreams import (
@@ -54,6 +55,10 @@ class Story:
     upstream: Upstream
     here: Here
     told: list[Told]
+
+    @property
+    def counts(self) -> Counts:
+        return self.placer.counts["little"]
 
 
 def _tell(
@@ -116,9 +121,9 @@ def test_every_request_is_answered_in_time_and_counted_once_whatever_the_upstrea
         # then none was late, none is missing, and the counters add up to the requests
         assert slowest_s <= DEADLINE_S
         assert len(story.told) > 150
-        assert sum(story.placer.counts.routes.values()) == len(story.told)
+        assert sum(story.counts.routes.values()) == len(story.told)
         degraded = [told for told in story.told if told.answer.parameters["degraded"]]
-        assert sum(story.placer.counts.degraded.values()) == len(degraded)
+        assert sum(story.counts.degraded.values()) == len(degraded)
         assert all(told.answer.parameters.get("reason") for told in degraded)
 
 
@@ -126,7 +131,7 @@ def test_with_a_healthy_upstream_the_doubtful_answers_are_the_big_models_and_the
     story = _tell(healthy)
     labels = {(told.sure, told.answer.output("label").array[0]) for told in story.told}
     assert labels == {(True, b"cat"), (False, b"dog")}
-    assert story.placer.counts.degraded == {}
+    assert story.counts.degraded == {}
 
 
 def test_once_the_breaker_is_open_a_dead_upstream_costs_nothing() -> None:
@@ -147,7 +152,7 @@ def test_after_an_outage_the_upstream_is_used_again() -> None:
     story = _tell(flapping, seconds=40)
 
     # when its good times are looked at
-    escalated = story.placer.counts.routes.get("escalated", 0)
+    escalated = story.counts.routes.get("escalated", 0)
 
     # then a good share of the doubtful answers still came from the big model
     doubtful = sum(not told.sure for told in story.told)
@@ -185,7 +190,7 @@ async def _awaitable(placer: Placer, sure: float, name: str) -> InferAnswer:
 
 def test_both_run_for_at_most_one_request_in_twenty() -> None:
     story = _tell(flapping, cascade=False, run_s=0.07, seconds=60)
-    assert story.placer.counts.hedges <= 0.05 * len(story.told) + 1
+    assert story.counts.hedges <= 0.05 * len(story.told) + 1
 
 
 def test_what_this_site_has_no_room_for_goes_upstream() -> None:
@@ -198,8 +203,8 @@ def test_no_more_requests_escalate_than_were_allowed_and_the_rest_says_so() -> N
         cascade.escalations = ShareAllowance(0.1)
 
     story = _tell(healthy, change=at_most_a_tenth)
-    assert story.placer.counts.routes["escalated"] <= 0.1 * len(story.told) + 1
-    assert story.placer.counts.degraded["escalation_limit"] > 0
+    assert story.counts.routes["escalated"] <= 0.1 * len(story.told) + 1
+    assert story.counts.degraded["escalation_limit"] > 0
 
 
 def test_no_more_bytes_go_up_than_were_allowed() -> None:
@@ -208,7 +213,7 @@ def test_no_more_bytes_go_up_than_were_allowed() -> None:
 
     story = _tell(healthy, change=a_hundred_kilobytes, seconds=30)
     assert story.peer.bytes_up <= 50_000 + 1000 * 31
-    assert story.placer.counts.degraded["upload_limit"] > 0
+    assert story.counts.degraded["upload_limit"] > 0
 
 
 def test_audits_notice_when_the_promise_no_longer_holds() -> None:

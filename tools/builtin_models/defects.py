@@ -68,7 +68,7 @@ def crack(surface: Surface, chance: Chance) -> Surface:
     steps, angle = int(chance.integers(16, 38)), float(chance.uniform(0, 2 * np.pi))
     trunk = _walk(chance, np.array(_place(chance, 60)), angle, steps)
     trunk += np.array(_place(chance, 90)) - trunk.mean(0)
-    width = chance.uniform(0.55, 1.3) * (1.3 if surface.cloth else 1.0)
+    width = chance.uniform(0.6, 1.3) * (1.5 if surface.cloth else 1.0)
     thin = np.linspace(1, 0.45, steps + 1) * chance.uniform(0.7, 1.3, steps + 1)
     cover = line(trunk, width * thin)
     for _ in range(int(chance.integers(0, 4))):
@@ -116,7 +116,9 @@ def stain(surface: Surface, chance: Chance) -> Surface:
     mottle = 0.85 + 0.15 * grain(chance, 14)
     share = np.clip((body * mottle + tide) * np.float32(chance.uniform(0.32, 0.7)), 0, 0.9)
     mean = surface.albedo.mean(axis=(0, 1))
-    colour = np.array(INKS[int(chance.integers(len(INKS)))], np.float32)
+    inks = np.array(INKS, np.float32)
+    inks = inks[np.argsort(np.abs(inks - mean).sum(1))[2:]]  # an ink of the ground's own colour would not show
+    colour = inks[int(chance.integers(len(inks)))]
     if mean.mean() < 0.3:  # on a dark ground only a pale spill can be seen
         colour = np.array([0.74, 0.72, 0.66], np.float32) * np.float32(chance.uniform(0.75, 1.1))
     wet = surface.albedo / np.maximum(mean, 0.05) * colour  # the texture stays visible under the spill

@@ -46,8 +46,8 @@ class Design:
 LITTLE = Design(
     "surface-little",
     96,
-    12,
-    (Block(24, 2), Block(32), Block(48, 2), Block(64)),
+    8,
+    (Block(16, 2), Block(24), Block(32, 2), Block(48)),
 )
 BIG = Design(
     "surface-big",

@@ -45,7 +45,7 @@ class Course:
     rate_max: float
 
 
-COURSES = (Course(nets.LITTLE, 8, 24, 0.012), Course(nets.BIG, 18, 24, 0.015))
+COURSES = (Course(nets.LITTLE, 6, 16, 0.012), Course(nets.BIG, 18, 24, 0.015))
 
 
 def _trained(course: Course, train: Set, validation: Set, seed: int) -> tuple[torch.nn.Sequential, list[float]]:

@@ -1,4 +1,4 @@
-"""Plain drawings: a few kinds of mark on a page, and how they are written as SVG; `drawing_pillow` makes pixels of them.
+"""Plain drawings: a few kinds of mark on a page, written as SVG here and as pixels by `drawing_pillow`.
 
 Lengths are in points of the page, y downwards; colours are "#rrggbb".
 """
@@ -96,7 +96,7 @@ def to_svg(drawing: Drawing) -> str:
 def _svg(mark: Mark) -> str:
     if isinstance(mark, Area):
         # The thin stroke closes the seam that neighbours would show after smoothing.
-        return f'<polygon points="{_path(mark.points)}" fill="{mark.fill}" stroke="{mark.fill}" stroke-width="0.5"/>'
+        return f'<polygon points="{_path(mark.points)}" fill="{mark.fill}" stroke="{mark.fill}" stroke-width="1"/>'
     if isinstance(mark, Line):
         dashes = ' stroke-dasharray="5 4"' if mark.dashed else ""
         return (
@@ -114,7 +114,7 @@ def _svg(mark: Mark) -> str:
     halo = ' stroke="#ffffff" stroke-width="3" paint-order="stroke" stroke-linejoin="round"' if mark.halo else ""
     return (
         f'<text x="{x}" y="{y}" font-size="{_number(mark.size)}" text-anchor="{mark.anchor}" '
-        f'dominant-baseline="central" fill="{mark.colour}"{halo}{turn}>{escape(mark.text)}</text>'
+        f'dy="0.35em" fill="{mark.colour}"{halo}{turn}>{escape(mark.text)}</text>'
     )
 
 

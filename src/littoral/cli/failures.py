@@ -20,7 +20,9 @@ from littoral.core.errors import (
 
 # By code where one command helps more than the kind's. {verb} and {url} (" --url U" or nothing) are filled in.
 _NEXT_OF_CODE: Mapping[str, str] = {
+    "blocks_differ": "littoral profile MODEL --out FILE",
     "datatype_wrong": "littoral models{url}",
+    "digest_differs": "littoral profile MODEL --out FILE",
     "image_unreadable": "file FILE",
     "inputs_wrong": "littoral models{url}",
     "model_unreadable": "littoral serve --log-level debug PATH",
@@ -29,6 +31,8 @@ _NEXT_OF_CODE: Mapping[str, str] = {
     "models_several": "littoral predict PATH/MODEL FILE",
     "path_unknown": "ls",
     "port_taken": "littoral serve --http-port 0 --grpc-port 0",
+    "power_missing": "littoral plan --objective energy --power NAME=5W",
+    "profile_wrong": "littoral profile MODEL --out FILE",
     "server_away": "littoral serve",
     "verb_unknown": "littoral --help",
 }

@@ -46,7 +46,7 @@ class SiteValue(click.ParamType[SiteAsked]):
             times = float(factor)
         except ValueError:
             times = 0.0
-        if not equals or not file or not 0 < times <= FACTOR_MAX:
+        if not name or not equals or not file or not 0 < times <= FACTOR_MAX:
             raise Invalid(
                 "site_wrong",
                 f"--site {str(value)[:80]!r}: write NAME=PROFILE, such as pi=pi.json, or pi=mine.json*8 for a "

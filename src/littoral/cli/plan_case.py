@@ -11,8 +11,8 @@ import numpy as np
 from littoral.cli.plan_asked import SiteAsked
 from littoral.core.world import World
 from littoral.model.profile import Profile
-from littoral.plan.outlook import Outlook, is_split, same_places
-from littoral.plan.prices import BYTES, ENERGY, prices
+from littoral.plan.outlook import GOALS, Outlook, is_split, same_places
+from littoral.plan.prices import ENERGY, prices
 from littoral.plan.table import Choice, Plan, PlanTable
 from littoral.plan.usage import Resources
 from littoral.runtime.placing import Limits, every_split, place
@@ -115,8 +115,6 @@ def build_case(
 
     Raises what `place` raises.
     """
-    from littoral.plan.outlook import GOALS
-
     placed = place(profiles, limits)
     table, extra = placed.table, None
     splits = every_split(profiles, limits)
@@ -141,6 +139,4 @@ def best_split(case: Case, costs: Sequence[Costs]) -> Costs | None:
 
 
 def _throughput(outlook: Outlook) -> Outlook:
-    from littoral.plan.outlook import GOALS
-
     return Outlook(outlook.table, GOALS["throughput"])

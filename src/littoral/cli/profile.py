@@ -60,7 +60,11 @@ def command(*, model: str, images: tuple[str, ...], out: Path | None, rounds: in
         err=True,
     )
     if not measured.inputs_real:
-        click.echo("The inputs were random numbers: sizes and agreement mean little. Give --images.", err=True)
+        click.echo(
+            "The inputs were random numbers, as the model takes tensors: sizes and agreement mean little. Give it a "
+            "task in a model.toml to measure with pictures.",
+            err=True,
+        )
     steadiness = "steady" if measured.steady else "UNSTEADY: close other programs and measure again"
     click.echo(f"The measurement is {steadiness} (spread {measured.spread:.1%}).", err=True)
     if out is not None:

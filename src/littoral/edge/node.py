@@ -68,6 +68,8 @@ class Node:
         self._repository = Repository(settings.model_paths, operators=settings.operators)
         self._matching = self._match() if settings.upstreams else None
         placer = None if self._matching is None else self._matching.placer
+        if self._matching is not None:
+            self._meters.watch(self._matching.families)
         self._plane = DataPlane(self._runtime, self._repository, server_version=VERSION, placer=placer)
         self._matching_task: asyncio.Task[None] | None = None
         self._http: HttpDoor | None = None
@@ -133,6 +135,7 @@ class Node:
             bounds=settings.bounds,
             folders=settings.model_paths,
             api_key=settings.upstream_key,
+            on_correction=settings.on_correction,
         )
 
     def _signalled(self, number: signal.Signals) -> None:

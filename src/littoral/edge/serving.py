@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from littoral.core.request import InferAnswer
 from littoral.edge.node import Node, Standing
 from littoral.edge.settings import Bounds, NodeSettings
 from littoral.model.function import PythonOperator
@@ -32,6 +33,7 @@ class Options(TypedDict, total=False):
     upstreams: tuple[str, ...]
     upstream_key: str | None
     bounds: Bounds
+    on_correction: Callable[[InferAnswer], None] | None
     site: str
     grace_s: float
 

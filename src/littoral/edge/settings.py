@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from littoral.core.request import InferAnswer
 from littoral.model import builtin
 from littoral.model.function import PythonOperator
 
@@ -34,6 +36,7 @@ class NodeSettings:
     are served. A port of 0 takes any free one, None leaves the door closed. `threads` are an engine's threads of one
     run where the manifest does not say; `workers` are runs at a time (None: as many as fit the cores).
     `upstreams` are URLs of servers that may be asked, within `bounds`; `upstream_key` is what they are shown.
+    `on_correction` is called with each answer that an upstream gives too late, on the node's loop; it returns at once.
     `api_key_file` closes the doors to whoever shows no key that is in it.
     """
 
@@ -49,6 +52,7 @@ class NodeSettings:
     upstreams: tuple[str, ...] = ()
     upstream_key: str | None = None
     bounds: Bounds = field(default_factory=Bounds)
+    on_correction: Callable[[InferAnswer], None] | None = None
     site: str = field(default_factory=default_site)
     grace_s: float = 10.0
 

@@ -1,36 +1,46 @@
 """Which of this node's models its upstreams have too, found out again and again, since both sides change.
 
 A model is shared where an upstream has one of the same name (and, if it tells, the same digest). A little model with a
-calibration escalates to the upstreams that have its big one.
+calibration escalates to the upstreams that have its big one. What an upstream had it keeps while it does not answer:
+that it is away is the breaker's to know.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from random import Random
 
 from littoral.core.clock import Clock
-from littoral.core.errors import LittoralError
+from littoral.core.errors import Expired, LittoralError, Unavailable
+from littoral.core.request import InferAnswer
 from littoral.edge.settings import Bounds
 from littoral.model.manifest import Manifest, read_manifest
 from littoral.model.model import Model
 from littoral.model.repository import Repository
 from littoral.model.tasks.build import build_task
 from littoral.monitor.log import log_of
+from littoral.monitor.meters import Family
 from littoral.plan.allowance import ShareAllowance, TimedAllowance
 from littoral.runtime.calibrating import FILE_NAME, CascadeFile, read_cascade
 from littoral.runtime.cascading import Cascade
 from littoral.runtime.peer import Peer
 from littoral.runtime.placer import Placer
+from littoral.runtime.placing_meters import families
 from littoral.runtime.runtime import Runtime
 from littoral.serve.client.answer import ModelFacts
-from littoral.serve.upstream import Upstream
+from littoral.serve.upstream import Foreign, Upstream
 
 _LOG = log_of("edge.upstreams")
 ASK_S = 5.0
-AGAIN_S, AGAIN_S_MAX = 2.0, 60.0
+AGAIN_S, AGAIN_S_MAX = 2.0, 30.0
+AWAY_AGAIN_S_MAX = 8.0  # while an upstream does not answer
 HOUR_S = 3600.0
+
+
+Key = tuple[str, str]
+"""A model's name and digest."""
 
 
 class Matching:
@@ -46,68 +56,91 @@ class Matching:
         bounds: Bounds,
         folders: Sequence[Path],
         api_key: str | None = None,
+        on_correction: Callable[[InferAnswer], None] | None = None,
     ) -> None:
         self._upstreams = [Upstream(url, api_key=api_key) for url in urls]
-        self._peers = [Peer(upstream.url, upstream, clock=clock) for upstream in self._upstreams]
+        peers = [Peer(upstream.url, upstream, clock=clock, chance=Random()) for upstream in self._upstreams]
         self._runtime = runtime
         self._repository = repository
         self._folders = tuple(folders)
         self._bounds = bounds
-        self._told: set[str] = set()
-        self.placer = Placer(runtime, self._peers, clock=clock)
+        self._has: dict[str, frozenset[Key]] = {}
+        self._away: set[str] = set()
+        self._told: dict[tuple[str, ...], str] = {}
+        self.placer = Placer(runtime, peers, clock=clock)
         self.matched = asyncio.Event()
+        if on_correction is not None:
+            self.placer.corrections.listen(on_correction)
+
+    def families(self) -> Iterator[Family]:
+        """What placing counts and what is known of the upstreams, for whoever scrapes."""
+        return families(self.placer)
 
     async def run(self) -> None:
         """Matches for ever, less and less often while nothing changes."""
         wait_s = AGAIN_S
         while True:
-            changed = await self.match()
+            try:
+                changed = await self.match()
+            except Exception as error:  # noqa: BLE001 - the task must live on: the next time may go better
+                self._tell(("matching",), f"Upstreams cannot be matched: {error!r}"[:300])
+                changed = False
             self.matched.set()
-            wait_s = AGAIN_S if changed else min(2 * wait_s, AGAIN_S_MAX)
+            wait_s = AGAIN_S if changed else min(2 * wait_s, AWAY_AGAIN_S_MAX if self._away else AGAIN_S_MAX)
             await asyncio.sleep(wait_s)
 
     async def match(self) -> bool:
         """Asks every upstream for every model that is served here; whether the picture changed."""
-        shared: dict[str, tuple[Peer, ...]] = {}
-        cascades: dict[str, tuple[CascadeFile, tuple[Peer, ...]]] = {}
+        rules: dict[str, CascadeFile] = {}
+        wanted: dict[Key, Model | None] = {}
         for name in {name for name, _ in self._runtime.states()}:
             if not self._runtime.is_ready(name):
                 continue
             model = self._runtime.find(name).model
+            wanted[name, model.digest] = model
             rule = self._rule(model)
             if rule is not None:
-                peers = await self._having(rule.big, rule.big_digest, None)
-                if peers:
-                    cascades[name] = (rule, peers)
-                    continue
-            peers = await self._having(name, model.digest, model)
-            if peers:
-                shared[name] = peers
-        changed = shared != self.placer.shared or set(cascades) != set(self.placer.cascades)
-        self.placer.shared = shared
-        self.placer.cascades = {name: self._cascade(name, rule, peers) for name, (rule, peers) in cascades.items()}
-        return changed
+                rules[name] = rule
+        for rule in rules.values():
+            wanted.setdefault((rule.big, rule.big_digest), None)
+        await asyncio.gather(*(self._ask(upstream, wanted) for upstream in self._upstreams))
+        return self._draw(rules, wanted)
 
     async def close(self) -> None:
         """Ends the connections."""
         await self.placer.close()
 
-    def _cascade(self, name: str, rule: CascadeFile, peers: tuple[Peer, ...]) -> Cascade:
+    def _draw(self, rules: Mapping[str, CascadeFile], wanted: Mapping[Key, Model | None]) -> bool:
+        """Gives the placer what is known now; whether that is anything new."""
+        placer = self.placer
+        shared = {key[0]: self._having(key) for key, model in wanted.items() if model is not None}
+        shared = {name: peers for name, peers in shared.items() if peers and name not in rules}
+        cascades = {name: self._cascade(name, rule) for name, rule in rules.items()}
+        before = (placer.shared, {name: (id(one), one.peers) for name, one in placer.cascades.items()})
+        for name, cascade in cascades.items():
+            cascade.peers = self._having((rules[name].big, rules[name].big_digest))
+        placer.shared, placer.cascades = shared, cascades
+        return before != (shared, {name: (id(one), one.peers) for name, one in cascades.items()})
+
+    def _having(self, key: Key) -> tuple[Peer, ...]:
+        return tuple(peer for peer in self.placer.peers if key in self._has.get(peer.name, ()))
+
+    def _cascade(self, name: str, rule: CascadeFile) -> Cascade:
         """The present cascade if it is the same, since it remembers its allowances and audits; else a new one."""
-        present = self.placer.cascades.get(name)
-        if present is not None and present.calibration == rule.calibration():
-            present.peers = peers
+        calibration, present = rule.calibration(), self.placer.cascades.get(name)
+        if present is not None and present.big == rule.big and present.calibration == calibration:
             return present
         bounds = self._bounds
         upload = bounds.upload_bytes_per_hour
-        self._tell(f"{name} escalates to {rule.big}, at most {rule.loss_max:.1%} of its answers lost.")
+        self._tell((name,), f"{name} escalates to {rule.big}, at most {rule.loss_max:.1%} of its answers lost.")
         return Cascade(
             rule.big,
-            rule.calibration(),
-            peers,
+            calibration,
+            (),
             ShareAllowance(bounds.escalation_share),
             None if upload is None else TimedAllowance(upload / HOUR_S, upload),
             bounds.audit_share,
+            rule.differ_max,
         )
 
     def _rule(self, model: Model) -> CascadeFile | None:
@@ -120,50 +153,71 @@ class Matching:
         try:
             rule = read_cascade(path)
         except LittoralError as error:
-            self._tell(f"{path} is not used: {error.message}")
+            self._tell((model.name,), f"{path} is not used: {error.message}", warning=True)
             return None
         if rule.little_digest != model.digest:
-            self._tell(f"{path} is of other weights than {model.name} has. Run: littoral calibrate")
+            self._tell(
+                (model.name,),
+                f"{path} is not used: it is of other weights than {model.name} has. Run: littoral calibrate",
+                warning=True,
+            )
             return None
         return rule
 
-    async def _having(self, name: str, digest: str, model: Model | None) -> tuple[Peer, ...]:
-        """The upstreams that have a model and, as far as they tell, the same one."""
-        asked = [self._has(upstream, name, digest, model) for upstream in self._upstreams]
-        found = await asyncio.gather(*asked)
-        return tuple(peer for peer, has in zip(self._peers, found, strict=True) if has)
+    async def _ask(self, upstream: Upstream, wanted: Mapping[Key, Model | None]) -> None:
+        """Finds out what one upstream has, or leaves what was known where it does not answer."""
+        has: dict[Key, str] = {}
+        try:
+            await upstream.introduce(timeout_s=ASK_S)
+            for key, model in wanted.items():
+                digest = await self._match(upstream, key, model)
+                if digest is not None:
+                    has[key] = digest
+        except LittoralError as error:
+            self._away.add(upstream.url)
+            self._tell((upstream.url,), f"Upstream {upstream.url} does not answer: {error.message}", warning=True)
+            return
+        self._away.discard(upstream.url)
+        names = {name for name, _ in has}
+        self._tell((upstream.url,), f"Upstream {upstream.url} has: {', '.join(sorted(names)) or 'nothing of ours'}.")
+        self._has[upstream.url] = frozenset(has)
+        upstream.digests = {name: digest for (name, _), digest in has.items() if digest}
+        upstream.foreign = {name: one for name, one in upstream.foreign.items() if name in names}
 
-    async def _has(self, upstream: Upstream, name: str, digest: str, model: Model | None) -> bool:
+    async def _match(self, upstream: Upstream, key: Key, model: Model | None) -> str | None:
+        """The digest that an upstream tells of a model ("": it tells none) if it is the same model; else None."""
+        name, digest = key
         try:
             facts = await upstream.facts(name, timeout_s=ASK_S)
         except LittoralError as error:
-            self._tell(f"Upstream {upstream.url} does not answer: {error.message}")
-            return False
+            if isinstance(error, Unavailable | Expired) and error.code not in ("model_not_ready", "closing"):
+                raise
+            return None
         if facts is None:
-            return False
-        theirs = facts.parameters.get("digest")
-        if theirs is not None and theirs != digest:
-            self._tell(f"Upstream {upstream.url} has another {name} ({theirs}); it is not asked for it.")
-            return False
-        if "task" not in facts.parameters:
-            return self._speak_tensors(upstream, name, facts, model)
-        self._tell(f"Upstream {upstream.url} has {name}.")
-        return True
+            return None
+        theirs = facts.parameters.get("digest", "")
+        if theirs not in ("", digest):
+            self._tell((upstream.url, name), f"Upstream {upstream.url} has another {name}; it is not asked for it.")
+            return None
+        if "task" in facts.parameters:
+            upstream.foreign.pop(name, None)
+            return str(theirs)
+        return str(theirs) if self._speak_tensors(upstream, name, facts, model) else None
 
     def _speak_tensors(self, upstream: Upstream, name: str, facts: ModelFacts, model: Model | None) -> bool:
         """A server that knows no tasks: the task is made here, from the manifest and the server's own signature."""
-        manifest = model.manifest if model is not None else self._manifest(name)
-        if manifest is None:
-            self._tell(f"Upstream {upstream.url} takes {name} as tensors only. Put its model.toml beside yours.")
-            return False
         try:
+            manifest = model.manifest if model is not None else self._manifest(name)
+            if manifest is None:
+                told = f"Upstream {upstream.url} takes {name} as tensors only. Put its model.toml beside yours."
+                self._tell((upstream.url, name), told, warning=True)
+                return False
             task = build_task(manifest, facts.inputs, facts.outputs)
         except LittoralError as error:
-            self._tell(f"Upstream {upstream.url} has another {name}: {error.message}")
+            self._tell((upstream.url, name), f"Upstream {upstream.url} has another {name}: {error.message}")
             return False
-        if task is not None:
-            upstream.tasks[name] = (task, facts)
-        self._tell(f"Upstream {upstream.url} has {name}, and takes tensors.")
+        upstream.foreign[name] = Foreign(facts, task)
+        self._tell((upstream.url, name), f"Upstream {upstream.url} takes {name} as tensors.")
         return True
 
     def _manifest(self, name: str) -> Manifest | None:
@@ -174,8 +228,8 @@ class Matching:
                 return read_manifest(path)
         return None
 
-    def _tell(self, sentence: str) -> None:
-        """Says something once."""
-        if sentence not in self._told:
-            self._told.add(sentence)
-            _LOG.info(sentence)
+    def _tell(self, topic: tuple[str, ...], sentence: str, *, warning: bool = False) -> None:
+        """Says how a thing stands, once until it stands otherwise."""
+        if self._told.get(topic) != sentence:
+            self._told[topic] = sentence
+            (_LOG.warning if warning else _LOG.info)(sentence)

@@ -46,7 +46,7 @@ class BlockProfile(msgspec.Struct, frozen=True):
 class BoundaryProfile(msgspec.Struct, frozen=True):
     """What crosses between two blocks: bytes, packing and unpacking time, and the answer's agreement, by codec.
 
-    `agreement` is the share of inputs whose answer (the greatest output) is the same after the crossing as without it.
+    `agreement` is the share of inputs whose answer is the same after the crossing as without it.
     """
 
     tensor: str
@@ -84,6 +84,7 @@ class Profile(msgspec.Struct, frozen=True):
 
 
 Codec = tuple[str, Callable[[Array], bytes], Callable[[bytes], Array]]
+Same = Callable[[Sequence[Array], Sequence[Array]], bool]
 
 
 def machine_name() -> str:
@@ -106,13 +107,15 @@ def profile_model(
     answer_bytes: float | None = None,
     prepare_ms: float = 0.0,
     inputs_real: bool = True,
+    same: Same | None = None,
     rounds: int = ROUNDS,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Profile:
     """Measures an ONNX model with one input; `samples` are ready inputs for it, each with its batch axis.
 
     `input_bytes` is what one request weighs on a link (the compressed picture), `answer_bytes` what its answer does
-    (default: the raw outputs), `prepare_ms` what decoding and fitting takes. Raises what reading and cutting raise, and
+    (default: the raw outputs), `prepare_ms` what decoding and fitting takes. `same` tells whether two rows of outputs
+    mean the same answer (default: `same_greatest`). Raises what reading and cutting raise, and
     `Invalid` (`profile_impossible`) for several inputs.
     """
     graph = read_graph(path)
@@ -123,7 +126,10 @@ def profile_model(
     whole = open_onnx(path, EngineOptions())
     try:
         times = _time_in_turn([*engines, whole], [*values, samples[0]], rounds, progress)
-        boundaries = [_boundary(blocks, index, specs[index + 1], samples, codecs) for index in range(len(blocks.cuts))]
+        boundaries = [
+            _boundary(blocks, index, specs[index + 1], samples, codecs, same_answer=same or same_greatest)
+            for index in range(len(blocks.cuts))
+        ]
         answer = whole.run([samples[0]], tuple(range(len(whole.outputs))))
     finally:
         for engine in (*engines, whole):
@@ -188,7 +194,13 @@ def _time_in_turn(
 
 
 def _boundary(
-    blocks: Blocks, index: int, spec: TensorSpec | None, samples: Sequence[Array], codecs: Sequence[Codec]
+    blocks: Blocks,
+    index: int,
+    spec: TensorSpec | None,
+    samples: Sequence[Array],
+    codecs: Sequence[Codec],
+    *,
+    same_answer: Same,
 ) -> BoundaryProfile:
     """Sizes, times and agreement of each codec at one cut, over all samples."""
     assert spec is not None, "every boundary has a tensor"
@@ -198,7 +210,7 @@ def _boundary(
     every = tuple(range(len(tail.outputs)))
     sizes: dict[str, list[float]] = {}
     took: dict[str, list[float]] = {}
-    same: dict[str, list[bool]] = {}
+    agreed: dict[str, list[bool]] = {}
     for sample in samples:
         crossing = head.run([sample], (0,))[0]
         true = tail.run([crossing], every)
@@ -211,7 +223,7 @@ def _boundary(
             arrived = unpack(packed)
             took.setdefault(name, []).append((time.perf_counter() - started) * 1000)
             sizes.setdefault(name, []).append(float(len(packed)))
-            same.setdefault(name, []).append(_same_answer(tail.run([arrived], every), true))
+            agreed.setdefault(name, []).append(same_answer(tail.run([arrived], every), true))
     head.close()
     tail.close()
     complete = [name for name, found in sizes.items() if len(found) == len(samples)]
@@ -221,11 +233,11 @@ def _boundary(
         shape=list(spec.shape),
         packed_bytes={name: float(np.mean(sizes[name])) for name in complete},
         pack_ms={name: median(took[name]) for name in complete},
-        agreement={name: sum(same[name]) / len(samples) for name in complete},
+        agreement={name: sum(agreed[name]) / len(samples) for name in complete},
     )
 
 
-def _same_answer(one: Sequence[Array], other: Sequence[Array]) -> bool:
+def same_greatest(one: Sequence[Array], other: Sequence[Array]) -> bool:
     """Whether the greatest element of the first output lies in the same place."""
     return int(np.argmax(one[0])) == int(np.argmax(other[0]))
 

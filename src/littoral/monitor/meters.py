@@ -8,7 +8,8 @@ somebody scrapes: a request pays for an addition, not for a lock and a label loo
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -48,6 +49,28 @@ class Distribution:
         """For each bound, how many values did not exceed it; the last is `+Inf`."""
         names = [repr(bound) for bound in self.bounds] + ["+Inf"]
         return [(name, float(count)) for name, count in zip(names, accumulate(self.counts), strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric in plain values: its name without `littoral_` and `_total`, and a number for each set of label values.
+
+    `counts`: the numbers only grow.
+    """
+
+    name: str
+    text: str
+    labels: tuple[str, ...]
+    rows: Sequence[tuple[tuple[str, ...], float]]
+    counts: bool = False
+
+
+def _shown(family: Family) -> Metric:
+    kind = CounterMetricFamily if family.counts else GaugeMetricFamily
+    metric = kind(f"littoral_{family.name}", family.text, labels=family.labels)
+    for values, number in family.rows:
+        metric.add_metric(values, number)
+    return metric
 
 
 def _nothing() -> int:
@@ -110,6 +133,7 @@ class Meters:
         self.connections = Gauge("littoral_door_connections", "Open connections.", ("door",), registry=registry)
         self._models: dict[tuple[str, str], ModelMeters] = {}
         self._states: Callable[[], dict[str, int]] = dict
+        self._sources: list[Callable[[], Iterator[Family]]] = []
         registry.register(_Models(self))
 
     def model(self, name: str, version: str) -> ModelMeters:
@@ -123,6 +147,10 @@ class Meters:
     def watch_states(self, states: Callable[[], dict[str, int]]) -> None:
         """Takes the function that counts model versions by state."""
         self._states = states
+
+    def watch(self, source: Callable[[], Iterator[Family]]) -> None:
+        """Takes a function that is asked at each scrape for what another room counts."""
+        self._sources.append(source)
 
     def text(self) -> bytes:
         """Everything in Prometheus' text format."""
@@ -159,6 +187,8 @@ class Meters:
         for state, count in sorted(self._states().items()):
             states.add_metric((state,), count)
         yield states
+        for source in self._sources:
+            yield from map(_shown, source())
 
 
 class _Models:

@@ -101,6 +101,8 @@ def unpack(packed: bytes | memoryview, *, unpacked_bytes_max: int = UNPACKED_BYT
     if len(view) < ranges_end:
         raise Corrupt("frame_wrong", "A packed tensor ends before its channels do.")
     ranges = np.frombuffer(view[offset:ranges_end], dtype="<f4").reshape(-1, 2)  # [channels, lowest and step]
+    if not np.isfinite(ranges).all():
+        raise Corrupt("frame_wrong", "A packed tensor has a channel without a finite range.")
     elements = _inflate(view[ranges_end:], layout) if layout.compressed else view[ranges_end:]
     if len(elements) != layout.element_bytes:
         raise Corrupt(
@@ -108,7 +110,8 @@ def unpack(packed: bytes | memoryview, *, unpacked_bytes_max: int = UNPACKED_BYT
         )
     dtype = dtype_of(layout.datatype)
     if layout.scheme in _QUANTIZED:
-        return _dequantize(elements, ranges, layout).astype(dtype, copy=False)
+        with np.errstate(over="ignore"):
+            return _dequantize(elements, ranges, layout).astype(dtype, copy=False)
     if layout.scheme == "fp16":
         return np.frombuffer(elements, dtype="<f2").reshape(layout.shape).astype(dtype)
     return np.frombuffer(elements, dtype=dtype).reshape(layout.shape)
@@ -127,19 +130,24 @@ def _halve(array: Array) -> Array:
 
 def _quantize(array: Array, axis: int, bits: int) -> tuple[bytes, bytes]:
     """Each channel's (lowest, step), and the codes."""
-    values = array.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):
+        values = array.astype(np.float32, copy=False)
     if not np.isfinite(values).all():
         raise Invalid("codec_unfit", "A tensor with NaN or infinity cannot be quantized. Use raw or fp16.")
     if values.ndim == 0 or values.size == 0:
         raise Invalid("codec_unfit", "A scalar or empty tensor cannot be quantized. Use raw.")
     others = tuple(index for index in range(values.ndim) if index != axis)
     lowest = values.min(axis=others)
-    steps = (values.max(axis=others) - lowest) / np.float32(2**bits - 1)
+    with np.errstate(over="ignore"):
+        steps = (values.max(axis=others) - lowest) / np.float32(2**bits - 1)
+    if not np.isfinite(steps).all():
+        raise Invalid("codec_unfit", "A channel spans more than float32 holds and cannot be quantized. Use raw.")
     steps = np.where(steps > 0, steps, np.float32(1.0)).astype(np.float32)
     wide = [1] * values.ndim
     wide[axis] = -1
     scaled = (values - lowest.reshape(wide)) / steps.reshape(wide)
-    codes = np.rint(scaled, out=scaled).astype(np.uint8)
+    # A step so small that it was rounded itself may lead one code too far, into its neighbour's bits.
+    codes = np.minimum(np.rint(scaled, out=scaled), np.float32(2**bits - 1), out=scaled).astype(np.uint8)
     ranges = np.stack([lowest, steps], axis=1).astype("<f4").tobytes()
     flat = codes.ravel()
     if bits == 4:
@@ -159,8 +167,9 @@ def _dequantize(elements: bytes | memoryview, ranges: Array, layout: _Layout) ->
     wide = [1] * len(layout.shape)
     wide[layout.axis] = -1
     values = codes.reshape(layout.shape).astype(np.float32)
-    values *= ranges[:, 1].reshape(wide)
-    values += ranges[:, 0].reshape(wide)
+    with np.errstate(over="ignore", invalid="ignore"):  # ranges that no `pack` made may lead beyond float32
+        values *= ranges[:, 1].reshape(wide)
+        values += ranges[:, 0].reshape(wide)
     return values
 
 

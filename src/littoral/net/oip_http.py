@@ -12,15 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from types import MappingProxyType
 from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
+import numpy as np
 from msgspec import UNSET, UnsetType
 
 from littoral.core.errors import Invalid, Unavailable
 from littoral.core.request import NO_PARAMETERS, InferAnswer, InferRequest, Parameter, Parameters
-from littoral.core.tensor import Tensor
+from littoral.core.tensor import Tensor, dtype_of
 from littoral.net.frame import RANK_MAX, Buffer, raw_from_tensor, tensor_from_raw
 from littoral.net.oip_budget import budget_of
 from littoral.net.oip_json import NO_JSON, decode_json, json_from_tensor, tensor_from_json, tensor_from_list
@@ -293,11 +295,19 @@ def _binary_tensor(given: _Input | _InputAsText, tail: Buffer, offset: int) -> t
             f"Input {name!r} should take {size} bytes after the JSON; {len(tail) - offset} are left. "
             f"Is {HEADER_LENGTH} set, and right?",
         )
-    raw = tail if size == len(tail) else tail[offset:end]
-    tensor = tensor_from_raw(name, given.datatype, given.shape, raw)
-    if not tensor.array.flags.aligned:  # engines' vector code may trap on an element that lies across its size
-        tensor = Tensor(name, tensor.datatype, tensor.array.copy())
-    return tensor, end
+    return _tensor(given, tail, offset, size), end
+
+
+def _tensor(given: _Input | _InputAsText, tail: Buffer, offset: int, size: int) -> Tensor:
+    """The tensor in `size` bytes from `offset` on; its shape has been checked with the request's head."""
+    name, datatype, shape = given.name, given.datatype, given.shape
+    dtype = dtype_of(datatype)
+    if datatype == "BYTES" or prod(shape) * dtype.itemsize != size:
+        return tensor_from_raw(name, datatype, shape, tail[offset : offset + size])
+    array = np.ndarray(shape, dtype, tail, offset)
+    if not array.flags.aligned:  # engines' vector code may trap on an element that lies across its size
+        array = array.copy()
+    return Tensor(name, datatype, array)
 
 
 def _check_end(tail: Buffer, offset: int) -> None:

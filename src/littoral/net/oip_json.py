@@ -82,7 +82,7 @@ def tensor_from_list(name: str, datatype: str, shape: tuple[int, ...], elements:
         raise Invalid(
             "element_wrong", f"Input {name!r}: element {index} is {elements[index]!r}, which {datatype} cannot hold."
         ) from None
-    return Tensor(name, datatype, np.frombuffer(packed, dtype=dtype_of(datatype)).reshape(shape))
+    return Tensor(name, datatype, np.ndarray(shape, dtype_of(datatype), packed))
 
 
 def json_from_tensor(tensor: Tensor) -> bytes:

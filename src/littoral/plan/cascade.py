@@ -203,6 +203,11 @@ def binomial_upper(successes: int, trials: int, error_rate: float) -> float:
     return high
 
 
+def binomial_tail(successes: int, trials: int, chance: float) -> float:
+    """The probability of so many successes in `trials`, or more."""
+    return 1.0 if successes == 0 else 1.0 - _binomial_cdf(successes - 1, trials, chance)
+
+
 def _binomial_cdf(successes: int, trials: int, chance: float) -> float:
     """P(X <= successes), summed from logarithms so that thousands of trials do not underflow."""
     if chance <= 0.0:

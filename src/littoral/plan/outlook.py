@@ -20,7 +20,7 @@ from littoral.plan.table import Choice, Plan, PlanTable
 from littoral.plan.usage import Row
 
 RATES_MBIT_S = (0.001, 100_000.0)  # what a range is searched over; beyond it nothing changes that anybody would meet
-ROUND_TRIPS_MS = (0.01, 60_000.0)
+ROUND_TRIPS_MS = (0.1, 60_000.0)
 _STEPS_A_DECADE = 20
 _HALVINGS = 20
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 import msgspec
@@ -13,15 +14,20 @@ from littoral.core.errors import Corrupt, Invalid, Unavailable
 from littoral.core.request import InferAnswer, InferRequest
 from littoral.core.tensor import Tensor, bytes_array
 from littoral.model.model import Model
-from littoral.plan.cascade import Calibration, CurvePoint, Gate, calibrate
-from littoral.runtime.cascading import differs, features_of, with_all_scores
+from littoral.plan.cascade import Calibration, CurvePoint, Gate, binomial_upper, calibrate
+from littoral.runtime.cascading import differs, features_of, for_gate
 
 FORMAT = 1
+FEATURES = 4  # that the gate looks at
 FILE_NAME = "cascade.json"
 
 
 class CascadeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `calibrate` stores beside the little model. A threshold of null escalates everything."""
+    """What `calibrate` stores beside the little model. A threshold of null escalates everything.
+
+    `differ_max` is the share of all requests whose kept answers differ from the big model's, at most: what audits see
+    is difference, which with labels is more than loss, for the big model is not always right.
+    """
 
     format: int
     little_digest: str
@@ -37,6 +43,7 @@ class CascadeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     little_accuracy: float
     big_accuracy: float
     labelled: bool
+    differ_max: float | None = None
 
     def calibration(self) -> Calibration:
         """The values again."""
@@ -50,11 +57,12 @@ class CascadeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What both models say of the pictures: the gate's features [n, k], and where each is right (bool [n])."""
+    """What both models say of the pictures: the gate's features [n, k]; where each is right, where they differ [n]."""
 
     features: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
     little_right: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
     big_right: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    differ: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 
 def judge(
@@ -71,16 +79,17 @@ def judge(
     raises.
     """
     kinds = {model.task.kind if model.task else "tensor" for model in (little, big)}
-    if len(kinds) != 1 or kinds == {"tensor"}:
-        raise Invalid("cascade_impossible", "A cascade needs two models with the same picture task.")
+    if kinds not in ({"classify"}, {"detect"}):
+        raise Invalid("cascade_impossible", "A cascade needs two classifiers or two detectors.")
     if labels is not None and kinds != {"classify"}:
         raise Invalid("cascade_impossible", "Labels are for classifiers. For detectors the big model is the truth.")
-    features, little_right, big_right = [], [], []
+    features, little_right, big_right, differ = [], [], [], []
     for number, picture in enumerate(pictures):
         first, second = _ask(little, picture), _ask(big, picture)
         features.append(features_of(first, little)[0])
+        differ.append(differs(first, second))
         if labels is None:
-            little_right.append(not differs(first, second))
+            little_right.append(not differ[-1])
             big_right.append(True)
         else:
             truth = labels[number].encode()
@@ -89,7 +98,7 @@ def judge(
         step()
     if not features:
         raise Invalid("samples_too_few", "There is no picture to calibrate on.")
-    return Judged(np.stack(features), np.array(little_right), np.array(big_right))
+    return Judged(np.stack(features), np.array(little_right), np.array(big_right), np.array(differ))
 
 
 def calibrate_cascade(
@@ -99,6 +108,8 @@ def calibrate_cascade(
     found = calibrate(
         judged.features, judged.big_right & ~judged.little_right, loss_max=loss_max, confidence=confidence
     )
+    answered = found.gate.confidence(judged.features) >= found.cheapest.threshold
+    seen = int((answered & judged.differ).sum())
     return CascadeFile(
         format=FORMAT,
         little_digest=little.digest,
@@ -122,6 +133,7 @@ def calibrate_cascade(
         little_accuracy=float(judged.little_right.mean()),
         big_accuracy=float(judged.big_right.mean()),
         labelled=labelled,
+        differ_max=max(loss_max, binomial_upper(seen, len(answered), 1 - confidence)),
     )
 
 
@@ -144,15 +156,31 @@ def read_cascade(path: Path) -> CascadeFile:
         raise Unavailable("file_unreadable", f"{path} cannot be read: {error.strerror}.", path=str(path)) from error
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise Corrupt("cascade_wrong", f"{path}: {error}. Run: littoral calibrate", path=str(path)) from error
-    if cascade.format != FORMAT or not cascade.points:
+    if cascade.format != FORMAT or not _sound(cascade):
         raise Corrupt("cascade_wrong", f"{path} is of another format. Run: littoral calibrate", path=str(path))
     return cascade
+
+
+def _sound(cascade: CascadeFile) -> bool:
+    """Whether the numbers can be a gate with its curve."""
+    count = len(cascade.centre)
+    shares = [share for _, *rest in cascade.points for share in rest]
+    shares += [cascade.loss_max, cascade.confidence, cascade.differ_max or 0.0]
+    return (
+        bool(cascade.points)
+        and count == FEATURES
+        and len(cascade.spread) == count
+        and len(cascade.weights) == count + 1
+        and all(isfinite(number) for number in (*cascade.weights, *cascade.centre))
+        and all(isfinite(number) and number > 0 for number in cascade.spread)
+        and all(0.0 <= share <= 1.0 for share in shares)
+    )
 
 
 def _ask(model: Model, picture: bytes) -> InferAnswer:
     """One picture through a model in this process, with every score."""
     request = InferRequest(model.name, (Tensor("image", "BYTES", bytes_array([picture])),))
-    request = with_all_scores(request, model)
+    request = for_gate(request, model)
     outputs = model.run(model.check(request), request.parameters)
     return InferAnswer(model.name, model.version, outputs)
 

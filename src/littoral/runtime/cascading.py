@@ -7,19 +7,22 @@ with confidence, the promise no longer holds and says so.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from littoral.core.request import InferAnswer, InferRequest
-from littoral.core.tensor import Tensor
+from littoral.core.request import InferAnswer, InferRequest, Parameter
+from littoral.core.tensor import Array, Tensor
 from littoral.model.model import Model
+from littoral.model.tasks.detect import BOX_COUNT_MAX, Detect
+from littoral.model.tasks.parameters import fraction, whole_number
 from littoral.plan.allowance import ShareAllowance, TimedAllowance
-from littoral.plan.cascade import Calibration, binomial_upper, box_features, score_features
+from littoral.plan.cascade import Calibration, binomial_tail, box_features, score_features
 from littoral.runtime.peer import Peer
 
 AUDITS_KEPT = 1000
-TOP_K = "top_k"
+TOP_K, THRESHOLD, COUNT = "top_k", "threshold", "box_count_max"
 
 
 @dataclass(slots=True)
@@ -27,11 +30,14 @@ class Audits:
     """What the big model said of answers that had been kept here: True where it would have been otherwise."""
 
     seen: deque[bool] = field(default_factory=lambda: deque(maxlen=AUDITS_KEPT))
+    count: int = 0
+    otherwise: int = 0
 
-    def loss_lower(self, error_rate: float) -> float:
-        """The least loss that the audits leave possible (Clopper and Pearson's lower bound)."""
-        count, lost = len(self.seen), sum(self.seen)
-        return 0.0 if not lost else 1.0 - binomial_upper(count - lost, count, error_rate)
+    def add(self, otherwise: bool) -> None:
+        """One audit more."""
+        self.seen.append(otherwise)
+        self.count += 1
+        self.otherwise += otherwise
 
 
 @dataclass(slots=True)
@@ -39,7 +45,8 @@ class Cascade:
     """One little model's way to its big one.
 
     `escalations` bounds the share of requests that go up, `upload` the bytes. `audit_share` of the confident answers
-    goes up too.
+    goes up too. `differ_max` is the share of all requests whose kept answers may differ from the big model's (None: as
+    many as may be lost).
     """
 
     big: str
@@ -48,15 +55,25 @@ class Cascade:
     escalations: ShareAllowance = field(default_factory=lambda: ShareAllowance(1.0))
     upload: TimedAllowance | None = None
     audit_share: float = 0.0
+    differ_max: float | None = None
     audits: Audits = field(default_factory=Audits)
 
     @property
     def promise_holds(self) -> bool:
         """False once the audits show, with the promise's own confidence, more loss than was promised."""
         calibration = self.calibration
+        bound = calibration.loss_max if self.differ_max is None else self.differ_max
         answered = 1.0 - calibration.cheapest.pass_rate
-        lower = self.audits.loss_lower(1.0 - calibration.confidence)
-        return lower * answered <= calibration.loss_max
+        if answered <= bound:
+            return True
+        # So many differences, or more, would still be likely enough if the promise just held.
+        seen = self.audits.seen
+        return binomial_tail(sum(seen), len(seen), bound / answered) >= 1.0 - calibration.confidence
+
+    @property
+    def bounded(self) -> bool:
+        """Whether not everything may go up."""
+        return self.upload is not None or self.escalations.share < 1.0
 
     def may_send(self, size_bytes: float, *, now_s: float) -> str:
         """Why a doubtful answer may not go up ("escalation_limit", "upload_limit"); "" where it may, and takes it."""
@@ -67,19 +84,39 @@ class Cascade:
         return ""
 
 
-def with_all_scores(request: InferRequest, model: Model) -> InferRequest:
-    """The request as the gate needs it: a classifier's every score; detectors give all their boxes anyway."""
-    if model.task is None or model.task.kind != "classify":
-        return request
-    return replace(request, outputs=(), parameters={**request.parameters, TOP_K: _class_count(model)})
+def for_gate(request: InferRequest, model: Model) -> InferRequest:
+    """The request as the gate needs it: a classifier's every score, of a detector no fewer boxes than usual.
+
+    Raises `Invalid` for parameters that make no sense, as the run itself would.
+    """
+    task, parameters = model.task, request.parameters
+    added: dict[str, Parameter] = {}
+    if isinstance(task, Detect):
+        added[THRESHOLD] = min(fraction(parameters, THRESHOLD, task.threshold), task.threshold)
+        added[COUNT] = max(whole_number(parameters, COUNT, task.box_count_max, greatest=BOX_COUNT_MAX), 1)
+        added[COUNT] = max(added[COUNT], task.box_count_max)
+    elif task is not None and task.kind == "classify":
+        whole_number(parameters, TOP_K, model.manifest.output.top_k, greatest=1)
+        added[TOP_K] = _class_count(model)
+    return replace(request, outputs=(), parameters={**parameters, **added})
+
+
+def for_big(request: InferRequest, model: Model) -> Mapping[str, Parameter]:
+    """The request's parameters for another model: as many classes as this one's manifest says, unless asked."""
+    if model.task is not None and model.task.kind == "classify":
+        return {TOP_K: model.manifest.output.top_k, **request.parameters}
+    return request.parameters
 
 
 def as_asked(answer: InferAnswer, request: InferRequest, model: Model) -> InferAnswer:
-    """The answer with as many classes, and the outputs, that the caller asked for."""
-    outputs = answer.outputs
-    if model.task is not None and model.task.kind == "classify":
-        count = request.parameters.get(TOP_K, model.manifest.output.top_k)
-        assert isinstance(count, int), "the task has checked it"
+    """The answer with as many classes or boxes, and the outputs, that the caller asked for."""
+    outputs, task, parameters = answer.outputs, model.task, request.parameters
+    if isinstance(task, Detect):
+        kept = answer.output("score").array >= fraction(parameters, THRESHOLD, task.threshold)
+        count = whole_number(parameters, COUNT, task.box_count_max, greatest=BOX_COUNT_MAX)
+        outputs = tuple(Tensor(one.name, one.datatype, one.array[kept][:count]) for one in outputs)
+    elif task is not None and task.kind == "classify":
+        count = whole_number(parameters, TOP_K, model.manifest.output.top_k, greatest=_class_count(model))
         outputs = tuple(Tensor(one.name, one.datatype, one.array[:count]) for one in outputs)
     if request.outputs:
         outputs = tuple(one for name in request.outputs for one in outputs if one.name == name)
@@ -96,15 +133,23 @@ def features_of(answer: InferAnswer, model: Model) -> np.ndarray[tuple[int, ...]
     scores = answer.output("score").array.astype(np.float64)
     if model.task is not None and model.task.kind == "classify":
         return score_features(scores.reshape(1, -1))
+    if isinstance(model.task, Detect):  # as it was calibrated, whatever the caller asked for
+        scores = scores[scores >= model.task.threshold][: model.task.box_count_max]
     return box_features([scores])
 
 
 def differs(one: InferAnswer, other: InferAnswer) -> bool:
     """Whether two answers disagree: the best class of a classifier; of a detector, what was found how often."""
-    first, second = one.output("label").array, other.output("label").array
+    first, second = _labels(one), _labels(other)
     if "box" in {tensor.name for tensor in one.outputs}:
-        return sorted(first.tolist()) != sorted(second.tolist())
-    return bool(first.size and second.size) and first[0] != second[0]
+        return sorted(first) != sorted(second)
+    return first[:1] != second[:1]
+
+
+def _labels(answer: InferAnswer) -> list[bytes]:
+    array: Array = answer.output("label").array
+    labels: list[bytes] = array.tolist()
+    return labels
 
 
 def _class_count(model: Model) -> int:

@@ -12,7 +12,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 from littoral.core.request import InferAnswer
+from littoral.monitor.log import log_of
 
+_LOG = log_of("runtime.corrections")
 WAITING_MAX = 256
 
 
@@ -52,7 +54,10 @@ class Corrections:
         """One late answer, to every listener and subscriber."""
         self.count += 1
         for listener in self._listeners:
-            listener(answer)
+            try:
+                listener(answer)
+            except Exception as error:  # noqa: BLE001 - a caller's own function; the others still want to hear
+                _LOG.warning("A listener to corrections failed.", reason=repr(error)[:300])
         for subscription in self._subscriptions:
             subscription.put(answer)
 

@@ -8,22 +8,31 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
+from random import Random
 from typing import Protocol
 
 from littoral.core.clock import Clock
-from littoral.core.errors import Corrupt, LittoralError, NotFound, Overloaded, Unavailable
+from littoral.core.errors import Corrupt, Expired, Invalid, LittoralError, NotFound, Overloaded, Unavailable
 from littoral.core.request import InferAnswer, InferRequest, Parameter
+from littoral.core.tensor import TensorSpec
 from littoral.core.world import Link
+from littoral.monitor.log import log_of
 from littoral.net.breaker import Breaker, BreakerLimits, BreakerState
-from littoral.net.estimate import LinkEstimator
+from littoral.net.estimate import LinkEstimate, LinkEstimator
 
+_LOG = log_of("runtime.peer")
 HOPS = "hops"
+OWN_PARAMETERS = ("deadline_ms", "explain")  # of a request, not of its model: they mean this site
+LATE = "answer_late"  # what a caller raises whose own patience is over
 HOPS_MAX = 4
 RECENT_MAX = 32
 UNKNOWN_COMPUTE_MS = 20.0
-TRIAL_S = 2.0
+TRIAL_S_MAX = 2.0
+# A trial costs some hundred bytes; not to notice that an upstream is back costs answers.
+LIMITS = BreakerLimits(pause_s_max=4.0, pause_growth=1.5)
 LOOK_OUT_S, LOOK_OUT_S_MAX = 5.0, 60.0
 
 
@@ -37,6 +46,31 @@ class Caller(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _Verdict:
+    """What the breaker hears of one call, once; nothing if it has opened since the call went out."""
+
+    breaker: Breaker
+    clock: Clock
+    opened_count: int = -1
+
+    def __post_init__(self) -> None:
+        self.opened_count = self.breaker.opened_count
+
+    def answered(self, *, slow: bool) -> None:
+        if self._first():
+            self.breaker.succeeded(slow=slow, now_s=self.clock.monotonic_s())
+
+    def failed(self) -> None:
+        if self._first():
+            self.breaker.failed(now_s=self.clock.monotonic_s())
+
+    def _first(self) -> bool:
+        current = self.opened_count == self.breaker.opened_count
+        self.opened_count = -1
+        return current
 
 
 @dataclass(slots=True)
@@ -58,14 +92,14 @@ class Elsewhere:
 class Peer:
     """One upstream server; used from the runtime's event loop only."""
 
-    def __init__(self, name: str, caller: Caller, *, clock: Clock, limits: BreakerLimits | None = None) -> None:
+    def __init__(self, name: str, caller: Caller, *, clock: Clock, chance: Random | None = None) -> None:
         self.name = name
         self.asked = 0
         self.answered = 0
         self.bytes_up = 0
         self._caller = caller
         self._clock = clock
-        self.breaker = Breaker(limits or BreakerLimits())
+        self.breaker = Breaker(LIMITS, chance or Random(name))
         self.link_up = LinkEstimator()
         self._models: dict[str, Elsewhere] = {}
         self._looked_out_s = -inf
@@ -81,16 +115,20 @@ class Peer:
         """Whether the breaker would let a trial call out now."""
         return self.breaker.due(now_s=self._clock.monotonic_s())
 
+    def known(self) -> LinkEstimate:
+        """What is known of the link now."""
+        return self.link_up.estimate(now_s=self._clock.monotonic_s())
+
     def link(self) -> Link:
         """The link as prices want it; down while the breaker is open."""
         if self.open:
             return Link(0.0, 0.0, inf)
-        known = self.link_up.estimate(now_s=self._clock.monotonic_s())
+        known = self.known()
         return Link(known.bytes_per_ms, known.bytes_per_ms, known.round_trip_ms)
 
     def typical_ms(self, model: str, size_bytes: float) -> float:
         """What asking for a model usually takes, with this much to send."""
-        known = self.link_up.estimate(now_s=self._clock.monotonic_s())
+        known = self.known()
         return known.transfer_ms(size_bytes) + self.elsewhere(model).typical_ms()
 
     def cautious_ms(self, model: str, size_bytes: float) -> float:
@@ -106,11 +144,18 @@ class Peer:
         if not self.breaker.allows(now_s=self._clock.monotonic_s()):
             return
         try:
-            await self._caller.alive(timeout_s=TRIAL_S)
-        except LittoralError:
+            await self._caller.alive(timeout_s=self._trial_s())
+        except Exception as error:  # noqa: BLE001 - a trial that does not end well has failed, whatever it is
             self.breaker.failed(now_s=self._clock.monotonic_s())
+            if not isinstance(error, LittoralError):
+                _LOG.warning("Upstream's trial failed.", upstream=self.name, reason=repr(error)[:300])
         else:
             self.breaker.succeeded(slow=False, now_s=self._clock.monotonic_s())
+
+    def _trial_s(self) -> float:
+        """How long a trial may take: some round trips of a link that is known, and a moment for the far side."""
+        known = self.known()
+        return min(0.25 + 4 * known.round_trip_ms / 1e3, TRIAL_S_MAX) if known.samples else TRIAL_S_MAX
 
     @property
     def stale(self) -> bool:
@@ -124,31 +169,46 @@ class Peer:
         self._looked_out_s = self._clock.monotonic_s()
         self._look_out_s = min(2 * self._look_out_s, LOOK_OUT_S_MAX)
 
-    async def ask(self, request: InferRequest, *, timeout_s: float, useful_s: float, size_bytes: float) -> InferAnswer:
-        """One call. It may last `timeout_s`; an answer after `useful_s` is late, which counts against the peer.
+    async def ask(
+        self,
+        request: InferRequest,
+        *,
+        timeout_s: float,
+        useful_s: float,
+        size_bytes: float,
+        expects: Sequence[TensorSpec] = (),
+    ) -> InferAnswer:
+        """One call. It may last `timeout_s`; after `useful_s` it is late, which counts against the peer at once.
 
-        The reply must be to this request and of this model. Raises `LittoralError`; a refusal for load (`Overloaded`)
-        or for time (`Expired`) is the peer's own word and no failure of it.
+        The reply must be to this request, of this model, with the tensors of `expects`. Raises `LittoralError` only. A
+        refusal of this request (for load, for time, for what it is) is the peer's own word and no failure of it; a
+        caller who goes away says nothing about it.
         """
         started_s = self._clock.monotonic_s()
         self.asked += 1
         self.bytes_up += int(size_bytes)
-        sent = replace(request, parameters=_one_hop_more(request), budget_ms=max(useful_s * 1e3, 1.0))
+        verdict = _Verdict(self.breaker, self._clock)
+        late = asyncio.get_running_loop().call_later(useful_s, verdict.failed)
         try:
-            answer = await self._caller.infer(sent, timeout_s=timeout_s)
-            self._check(request, answer)
-        except asyncio.CancelledError:
-            self.breaker.failed(now_s=self._clock.monotonic_s())
+            answer = await self._caller.infer(self._outgoing(request, useful_s, size_bytes), timeout_s=timeout_s)
+            self._check(request, answer, expects)
+        except LittoralError as error:
+            if isinstance(error, Overloaded | NotFound | Invalid) or (
+                isinstance(error, Expired) and error.code != LATE
+            ):
+                verdict.answered(slow=isinstance(error, Overloaded))
+            else:
+                verdict.failed()
             raise
-        except (Overloaded, NotFound) as error:
-            self.breaker.succeeded(slow=isinstance(error, Overloaded), now_s=self._clock.monotonic_s())
-            raise
-        except LittoralError:
-            self.breaker.failed(now_s=self._clock.monotonic_s())
-            raise
+        except Exception as error:  # a reply that nobody thought of must not cost the request its answer
+            verdict.failed()
+            _LOG.warning("Upstream answered what cannot be read.", upstream=self.name, reason=repr(error)[:300])
+            raise Corrupt("reply_wrong", f"Upstream {self.name} answered nonsense.", upstream=self.name) from error
+        finally:
+            late.cancel()
         took_s = self._clock.monotonic_s() - started_s
         self.answered += 1
-        self.breaker.succeeded(slow=took_s > useful_s, now_s=self._clock.monotonic_s())
+        verdict.answered(slow=took_s > useful_s)
         self._learn(request.model, answer, took_s * 1e3, size_bytes)
         return answer
 
@@ -156,12 +216,35 @@ class Peer:
         """Ends the connections."""
         await self._caller.close()
 
-    def _check(self, request: InferRequest, answer: InferAnswer) -> None:
+    def _outgoing(self, request: InferRequest, useful_s: float, size_bytes: float) -> InferRequest:
+        """The request as it leaves: one hop further, and with what is left of its time once it has crossed."""
+        crossing_ms = self.known().transfer_ms(size_bytes)
+        budget_ms = max(useful_s * 1e3 - crossing_ms, useful_s * 1e3 / 2, 1.0)
+        parameters: dict[str, Parameter] = {
+            name: value for name, value in request.parameters.items() if name not in OWN_PARAMETERS
+        }
+        parameters[HOPS] = check_hops(request) + 1
+        return replace(request, parameters=parameters, budget_ms=budget_ms)
+
+    def _check(self, request: InferRequest, answer: InferAnswer, expects: Sequence[TensorSpec]) -> None:
         """A peer that answers something else is not believed."""
         if request.id and answer.id and answer.id != request.id:
-            raise Corrupt("reply_wrong", f"Upstream {self.name} answered another request.", upstream=self.name)
+            raise self._wrong("for another request")
         if answer.model and answer.model != request.model:
-            raise Corrupt("reply_wrong", f"Upstream {self.name} answered for another model.", upstream=self.name)
+            raise self._wrong("for another model")
+        given = {tensor.name: tensor for tensor in answer.outputs}
+        wanted = [spec for spec in expects if not request.outputs or spec.name in request.outputs]
+        rows = set()
+        for spec in wanted:
+            tensor = given.get(spec.name)
+            if tensor is None or tensor.datatype != spec.datatype or not spec.accepts(tensor.array.shape):
+                raise self._wrong(f"without a fitting output {spec.name!r}")
+            rows.add(tensor.array.shape[:1])
+        if len(rows) > 1 and all(spec.shape[:1] == (-1,) for spec in wanted):
+            raise self._wrong("with outputs that do not belong together")
+
+    def _wrong(self, what: str) -> Corrupt:
+        return Corrupt("reply_wrong", f"Upstream {self.name} answered {what}.", upstream=self.name)
 
     def _learn(self, model: str, answer: InferAnswer, took_ms: float, size_bytes: float) -> None:
         """Takes the reply's own times out of the whole; times that cannot be are not believed."""
@@ -187,10 +270,6 @@ def check_hops(request: InferRequest) -> int:
             "loop_found", f"This request came through {hops} sites. Two sites are each other's upstream; mend one."
         )
     return hops
-
-
-def _one_hop_more(request: InferRequest) -> dict[str, Parameter]:
-    return {**request.parameters, HOPS: check_hops(request) + 1}
 
 
 def _plausible(value: object, ms_max: float) -> float | None:

@@ -11,9 +11,10 @@ from statistics import mean, median
 import numpy as np
 
 from littoral.core.errors import Invalid
+from littoral.core.request import NO_PARAMETERS
 from littoral.core.tensor import Array, dtype_of
 from littoral.model.model import Model
-from littoral.model.profile import ROUNDS, Codec, Profile, profile_model
+from littoral.model.profile import ROUNDS, Codec, Profile, Same, profile_model, same_greatest
 from littoral.net.codec import CODECS, pack, unpack
 
 SAMPLES_MAX = 16
@@ -55,9 +56,27 @@ def profile(
         input_bytes=float(mean(len(picture) for picture in pictures[:SAMPLES_MAX])),
         answer_bytes=ANSWER_BYTES,
         prepare_ms=median(times),
+        same=same_by_task(model, pictures),
         rounds=rounds,
         progress=progress,
     )
+
+
+def same_by_task(model: Model, pictures: Sequence[bytes]) -> Same:
+    """Whether two rows of raw outputs mean the same answer: the label of a classifier, what a detector found.
+
+    For other models the greatest element of the first output must lie in the same place.
+    """
+    task = model.task
+    if task is None or not pictures or "label" not in {spec.name for spec in task.outputs}:
+        return same_greatest
+    place = [spec.name for spec in task.outputs].index("label")
+    frame = task.prepare(pictures[0]).frame  # labels do not depend on where the picture lies
+
+    def labels(arrays: Sequence[Array]) -> list[object]:
+        return sorted(task.finish(arrays, frame, NO_PARAMETERS)[place].array.tolist())
+
+    return lambda one, other: labels(one) == labels(other)
 
 
 def samples_of(model: Model, pictures: Sequence[bytes]) -> list[Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from littoral.model.model import Model
 from littoral.model.onnx import open_onnx
 from littoral.model.onnx_graph import read_graph
 from littoral.net.codec import CODECS, pack, unpack
-from littoral.runtime.profiling import samples_of
+from littoral.runtime.profiling import same_by_task, samples_of
 
 DIFFERENCE_MAX = 1e-5
 HALF_DIFFERENCE_MAX = 2e-3  # for models that compute in half precision: a few of its units
@@ -62,6 +63,7 @@ def prove_split(model: Model, path: Path, at: str, folder: Path, pictures: Seque
     tail = open_onnx(tail_path, EngineOptions())
     every = tuple(range(len(whole.outputs)))
     truths = [whole.run([sample], every) for sample in samples]
+    same = same_by_task(model, pictures)
     rows = []
     for codec in CODECS:
         try:
@@ -71,8 +73,8 @@ def prove_split(model: Model, path: Path, at: str, folder: Path, pictures: Seque
         answers = [tail.run([unpack(one)], every) for one in packed]
         pairs = list(zip(answers, truths, strict=True))
         difference = max(_difference(answer, truth) for answer, truth in pairs)
-        same = sum(int(np.argmax(a[0])) == int(np.argmax(t[0])) for a, t in pairs) / len(pairs)
-        rows.append(Crossed(codec, float(np.mean([len(one) for one in packed])), difference, same))
+        agreement = sum(same(answer, truth) for answer, truth in pairs) / len(pairs)
+        rows.append(Crossed(codec, float(np.mean([len(one) for one in packed])), difference, agreement))
     for engine in (whole, head, tail):
         engine.close()
     allowed = HALF_DIFFERENCE_MAX if first.dtype == np.float16 else DIFFERENCE_MAX
@@ -84,11 +86,20 @@ def prove_split(model: Model, path: Path, at: str, folder: Path, pictures: Seque
 
 
 def _difference(answer: Sequence[Array], truth: Sequence[Array]) -> float:
-    """The greatest difference over all outputs, relative to each output's greatest number."""
+    """The greatest difference over all outputs, relative to each output's greatest number.
+
+    Infinite where shapes differ, or one has a number where the other has none.
+    """
     worst = 0.0
     for one, other in zip(answer, truth, strict=True):
-        scale = float(np.abs(other.astype(np.float64)).max(initial=0.0)) or 1.0
-        worst = max(worst, float(np.abs(one.astype(np.float64) - other).max(initial=0.0)) / scale)
+        found, wanted = one.astype(np.float64), other.astype(np.float64)
+        if found.shape != wanted.shape:
+            return inf
+        counted = np.isfinite(found) & np.isfinite(wanted)
+        if not np.array_equal(found[~counted], wanted[~counted], equal_nan=True):
+            return inf
+        scale = float(np.abs(wanted[counted]).max(initial=0.0)) or 1.0
+        worst = max(worst, float(np.abs(found[counted] - wanted[counted]).max(initial=0.0)) / scale)
     return worst
 
 

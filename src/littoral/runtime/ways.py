@@ -9,10 +9,11 @@ The rows count runs and pictures, so they never change; what a run takes and wha
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import inf
+from math import inf, isfinite
 
 import numpy as np
 
@@ -66,22 +67,78 @@ def choose_way(asked: Asked, peers: Sequence[Peer]) -> Way:
     return best
 
 
-def _on(peer: Peer, asked: Asked) -> Way | None:
-    """The best way that uses this upstream, or None."""
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The plans over one upstream, priced now."""
+
+    plans: PlanTable
+    prices: np.ndarray[tuple[int], np.dtype[np.float64]]
+    point: CurvePoint | None
+    careful_ms: float
+
+
+def explain_ways(asked: Asked, peers: Sequence[Peer], chosen: Way) -> str:
+    """Every candidate with its terms, the winner marked, as JSON: what `explain` is answered with."""
+    rows: list[dict[str, object]] = [
+        {"plan": LOCAL, "cost_ms": asked.local_ms, "chosen": chosen.plan == LOCAL, "terms": {"here": asked.local_ms}}
+    ]
+    for peer in peers:
+        table = _table(peer, asked)
+        if table is None:
+            rows.append({"plan": OFFLOAD, "upstream": peer.name, "down": True, "chosen": False})
+            continue
+        costs = table.plans.costs(table.prices)
+        for plan, used, cost_ms in zip(table.plans.plans, table.plans.usage, costs, strict=True):
+            if plan.name == LOCAL:
+                continue
+            terms = {
+                name: round(float(share * price), 3)
+                for name, share, price in zip(table.plans.resources, used, table.prices, strict=True)
+                if share > 0
+            }
+            row: dict[str, object] = {
+                "plan": plan.name,
+                "upstream": peer.name,
+                "cost_ms": round(float(cost_ms), 3),
+                "careful_ms": round(table.careful_ms, 3),
+                "chosen": plan.name == chosen.plan and peer is chosen.peer,
+                "terms": terms,
+            }
+            if plan.name == OFFLOAD:
+                row["in_time"] = table.careful_ms <= asked.deadline_ms
+            elif table.point is not None:
+                row |= {"escalates": round(table.point.pass_rate, 4), "threshold": _finite(table.point.threshold)}
+            rows.append(row)
+    return json.dumps({"deadline_ms": round(asked.deadline_ms, 3), "candidates": rows})
+
+
+def _finite(number: float) -> float | None:
+    return number if isfinite(number) else None
+
+
+def _table(peer: Peer, asked: Asked) -> _Table | None:
+    """The plans that use this upstream, or None where it is down."""
     link = peer.link()
     if link.down:
         return None
     point = None if asked.calibration is None else _point(peer, asked, asked.calibration)
-    table = table_of(None if point is None else point.pass_rate, asked.offload)
-    usual = table.costs(_prices(asked, link, peer.elsewhere(asked.target).typical_ms()))
-    careful_ms = peer.cautious_ms(asked.target, asked.size_bytes)
+    plans = table_of(None if point is None else point.pass_rate, asked.offload)
+    priced = _prices(asked, link, peer.elsewhere(asked.target).typical_ms())
+    return _Table(plans, priced, point, peer.cautious_ms(asked.target, asked.size_bytes))
+
+
+def _on(peer: Peer, asked: Asked) -> Way | None:
+    """The best way that uses this upstream, or None."""
+    table = _table(peer, asked)
+    if table is None:
+        return None
     best: Way | None = None
-    for plan, cost_ms in zip(table.plans, usual, strict=True):
-        out_of_time = plan.name == OFFLOAD and careful_ms > asked.deadline_ms
+    for plan, cost_ms in zip(table.plans.plans, table.plans.costs(table.prices), strict=True):
+        out_of_time = plan.name == OFFLOAD and table.careful_ms > asked.deadline_ms
         if plan.name == LOCAL or out_of_time or cost_ms == inf:
             continue
         if best is None or cost_ms < best.cost_ms:
-            threshold = point.threshold if plan.name == CASCADE and point is not None else -inf
+            threshold = table.point.threshold if plan.name == CASCADE and table.point is not None else -inf
             best = Way(plan.name, peer, threshold, float(cost_ms))
     return best
 

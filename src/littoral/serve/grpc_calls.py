@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from littoral.core.clock import Clock
-from littoral.core.errors import Denied, Expired, Invalid, LittoralError
+from littoral.core.errors import Denied, Expired, Invalid, LittoralError, Overloaded
 from littoral.monitor.log import log_of
 from littoral.net.frame import Buffer
 from littoral.net.oip_grpc import WHOLE_BYTES_MAX, Parts
@@ -64,6 +64,10 @@ class Calls:
             return
         if terms.admit is not None and not method.open_to_all and not terms.admit(head.key):
             self._finish(stream_id, *_told(_not_admitted(head)))
+            return
+        unread = self.connection.sender.waiting_bytes
+        if unread > terms.limits.unread_bytes_max:
+            self._finish(stream_id, *_told(_not_read(unread)))
             return
         call: Call
         if isinstance(method, Unary):
@@ -285,6 +289,14 @@ class Calls:
 def _told(error: LittoralError) -> tuple[int, bytes]:
     """An error as the code and the header block that tell it."""
     return status_of(error).grpc_code, error_trailers(error)
+
+
+def _not_read(unread: int) -> Overloaded:
+    return Overloaded(
+        "answers_unread",
+        f"Answers of {unread} bytes wait on this connection to be read. Read them, then ask again.",
+        retry_after_ms=1000,
+    )
 
 
 def _not_admitted(head: CallHead) -> Denied:

@@ -17,12 +17,14 @@ class GrpcLimits:
     """Bounds of one door.
 
     `message_bytes_max` holds in both directions. `receive_bytes_max` is what all requests that are still arriving may
-    take together. `receive_s_max` is the time a message may take to arrive, `stall_s_max` how long a client may leave
-    its answers unread, `handshake_s_max` how long it may take to say that it speaks HTTP/2.
+    take together, `unread_bytes_max` what a client may leave unread of its answers and still ask for more. `calls_max`
+    are the calls of one connection. `receive_s_max` is the time a message may take to arrive, `stall_s_max` how long a
+    client may leave its answers unread, `handshake_s_max` how long it may take to say that it speaks HTTP/2.
     """
 
     message_bytes_max: int = 64 * 1024 * 1024
     receive_bytes_max: int = 512 * 1024 * 1024
+    unread_bytes_max: int = 128 * 1024 * 1024
     calls_max: int = 1024
     connections_max: int = 20_000
     handshake_s_max: float = 10.0
@@ -41,5 +43,4 @@ class GrpcLimits:
             streams_max=self.calls_max,
             stream_window_bytes=window,
             connection_window_bytes=min(WINDOW_MAX, 2 * window),
-            waiting_bytes_max=max(self.message_bytes_max, 1024 * 1024),
         )

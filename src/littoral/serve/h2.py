@@ -253,7 +253,7 @@ class H2Connection(Generic[Head]):
             self._remember_reset(stream_id)
             return
         limits = self._limits
-        if len(self.streams) >= limits.streams_max or self.sender.waiting_bytes > limits.waiting_bytes_max:
+        if len(self.streams) >= limits.streams_max:
             self._patience.count_reset()
             self._send_reset(stream_id, ErrorCode.REFUSED_STREAM)
             return

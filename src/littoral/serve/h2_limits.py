@@ -26,7 +26,6 @@ class H2Limits:
     header_block_bytes_max: int = 16 * 1024
     header_list_bytes_max: int = 32 * 1024
     continuations_max: int = 16
-    waiting_bytes_max: int = 64 * 1024 * 1024
     control_frames_burst_max: int = 2000
     control_frames_per_s_max: float = 200.0
     resets_burst_max: int = 1000

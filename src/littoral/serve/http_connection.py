@@ -148,7 +148,11 @@ class HttpConnection(asyncio.BufferedProtocol):
         elif self._pending is not None:
             pass  # the runtime watches the deadline
         elif self._head is not None or self._waiting or self._skip:
-            if waited_s > limits.request_s_max + self.received / limits.rate_bytes_s_min:
+            if waited_s <= limits.request_s_max + self.received / limits.rate_bytes_s_min:
+                return
+            if self._skip:
+                self._close()  # it has its answer
+            else:
                 late = Invalid("request_too_slow", "The request did not arrive in time. Send it faster, or in parts.")
                 self._refuse_and_leave(error_reply(late))
         elif waited_s > limits.idle_s_max:

@@ -142,9 +142,12 @@ class Rest:
     def _first(self, error: LittoralError, call: Call) -> LittoralError:
         """What to tell first: a model that is not there comes before what is wrong with the body sent to it."""
         if call.judged and isinstance(error, Invalid):
-            refused = self._plane.would_refuse(call.model, call.version)
-            if isinstance(refused, NotFound):
-                return refused
+            try:
+                self._plane.model_metadata(call.model, call.version)
+            except NotFound as missing:
+                return missing
+            except LittoralError:
+                return error
         return error
 
     # Compression, in both directions.

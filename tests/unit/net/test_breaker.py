@@ -89,3 +89,48 @@ def test_an_occasional_failure_does_not_open_it() -> None:
 def test_limits_that_make_no_sense_are_refused() -> None:
     with pytest.raises(Invalid):
         BreakerLimits(window=0)
+
+
+def test_a_peer_whose_trials_go_well_and_whose_calls_do_not_is_asked_less_and_less() -> None:
+    # given a peer that says it is alive and never answers a call
+    breaker = Breaker(BreakerLimits(pause_s=1, pause_s_max=8))
+    for _ in range(3):
+        breaker.failed(now_s=0)
+
+    # when every trial succeeds and the call after it fails
+    now, pauses = 0.0, []
+    for _ in range(5):
+        waited = 0.0
+        while not breaker.allows(now_s=now + waited):
+            waited += 0.5
+        pauses.append(waited)
+        now += waited
+        breaker.succeeded(slow=False, now_s=now)
+        breaker.failed(now_s=now)
+
+    # then one call at a time is lost, at longer and longer intervals
+    assert pauses == [1, 2, 4, 8, 8]
+
+
+def test_a_call_that_goes_well_after_the_trial_makes_good_for_all() -> None:
+    # given a peer that had relapsed
+    breaker = Breaker(BreakerLimits(pause_s=1, pause_s_max=8))
+    for _ in range(3):
+        breaker.failed(now_s=0)
+    for now_s in (1.0, 3.0):
+        assert breaker.allows(now_s=now_s)
+        breaker.succeeded(slow=False, now_s=now_s)
+        breaker.failed(now_s=now_s)
+
+    # when a call succeeds
+    assert breaker.allows(now_s=7.0)
+    breaker.succeeded(slow=False, now_s=7.0)
+    breaker.succeeded(slow=False, now_s=7.1)
+
+    # then it takes three failures again to open it, for the first pause
+    breaker.failed(now_s=8.0)
+    assert breaker.state is BreakerState.CLOSED
+    breaker.failed(now_s=8.0)
+    breaker.failed(now_s=8.0)
+    assert not breaker.allows(now_s=8.9)
+    assert breaker.allows(now_s=9.0)

@@ -118,3 +118,40 @@ def test_an_unknown_codec_is_refused_with_the_known_ones() -> None:
 def test_values_too_large_for_half_precision_are_refused_not_turned_into_infinity() -> None:
     with pytest.raises(Invalid, match="does not fit fp16"):
         pack(np.array([1.0, 1e6], dtype=np.float32), "fp16")
+
+
+def test_a_channel_that_spans_more_than_float32_holds_is_refused_not_garbled() -> None:
+    with pytest.raises(Invalid, match="spans more"):
+        pack(np.array([[-3e38], [3e38]], dtype=np.float32), "int8")
+
+
+def test_values_beyond_float32_are_refused_by_the_quantizing_codecs() -> None:
+    with pytest.raises(Invalid, match="cannot be quantized"):
+        pack(np.array([[1e300, 1.0]]), "int8")
+
+
+@pytest.mark.parametrize("codec", ["int8", "int4"])
+def test_a_channel_of_the_smallest_numbers_does_not_spoil_its_neighbour(codec: str) -> None:
+    # given a channel whose step is rounded itself (subnormal numbers) beside an ordinary one
+    tiny = np.array([0, 382, 382, 0, 22, 22], dtype=np.float32) * np.float32(1e-45)
+    array = np.stack([tiny, np.linspace(0, 15, 6, dtype=np.float32)], axis=1)  # [6, 2]
+
+    # when it crosses
+    back = unpack(pack(array, codec))
+
+    # then the ordinary one is within half a step
+    assert np.abs(back[:, 1] - array[:, 1]).max() <= 0.5
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_channel_without_a_finite_range_is_refused(value: float) -> None:
+    packed = bytearray(pack(np.ones((1, 2), dtype=np.float32), "int8"))
+    packed[14:18] = np.float32(value).tobytes()
+    with pytest.raises(Corrupt, match="finite range"):
+        unpack(bytes(packed))
+
+
+def test_finite_ranges_that_lead_beyond_float32_give_infinity_quietly() -> None:
+    packed = bytearray(pack(np.array([[0.0, 5.0], [1.0, 7.0]], dtype=np.float32), "int8"))
+    packed[18:22] = np.float32(3e38).tobytes()
+    assert np.isinf(unpack(bytes(packed))).any()

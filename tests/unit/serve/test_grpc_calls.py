@@ -156,6 +156,25 @@ def test_a_stream_whose_answers_are_not_read_begins_nothing_more() -> None:
     assert len(bodies[1]) == 10 * 700_005
 
 
+def test_a_client_that_leaves_its_answers_unread_is_asked_to_read_them_first() -> None:
+    # given a client whose window is closed, with an answer of 2,000 bytes waiting where 1,000 are allowed
+    line = Line(limits=GrpcLimits(unread_bytes_max=1000))
+    line.feed(settings(_4=0))
+    line.ask(1, "/echo", bytes(2000))
+
+    # when it asks once more, and again after it has read
+    line.ask(3, "/echo", b"x")
+    refused = line.sent()[1]
+    line.feed(frame(8, 0, 1, u32(10_000)))
+    line.feed(settings(_4=100))
+    line.ask(5, "/echo", b"x")
+
+    # then it is refused with a hint, and served when there is room
+    assert refused[3][b"littoral-code"] == b"answers_unread"
+    assert refused[3][b"grpc-retry-pushback-ms"] == b"1000"
+    assert line.sent()[1][5][b"grpc-status"] == b"0"
+
+
 def test_a_stream_ends_with_the_call_that_it_is() -> None:
     # given three open streams
     line = Line()

@@ -322,20 +322,6 @@ def test_streams_beyond_the_limit_are_refused_and_may_be_tried_again() -> None:
     assert [stream_id for stream_id, _ in peer.told.requests] == [1, 3, 7]
 
 
-def test_a_client_that_leaves_its_answers_unread_gets_no_new_ones() -> None:
-    # given a client whose window is closed and whose answers fill the room
-    peer = Peer(limits=H2Limits(waiting_bytes_max=1000))
-    peer.send(settings(_4=0) + headers(1))
-    peer.connection.respond(1, HEAD, [bytes(2000)], 2000, TRAILERS)
-    peer.sent()
-
-    # when it asks once more
-    peer.send(headers(3))
-
-    # then it is refused
-    assert peer.reset_code(3) == ErrorCode.REFUSED_STREAM
-
-
 def test_a_malformed_request_ends_its_stream_alone() -> None:
     # given one malformed request and a good one
     peer = Peer()

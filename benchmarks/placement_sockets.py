@@ -1,0 +1,2 @@
+"""tbd."""
+def run_sockets(*a, **k): pass

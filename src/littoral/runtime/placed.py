@@ -1,0 +1,136 @@
+"""One request on its way through a placer, what became of all of them, and an upstream's answer as it is given on."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import isfinite
+
+from littoral.core.request import InferAnswer, InferRequest, Parameter
+from littoral.core.tensor import TensorSpec
+from littoral.model.model import Model
+from littoral.model.tasks.task import IMAGE
+from littoral.runtime.cascading import Cascade
+from littoral.runtime.peer import Peer
+
+NAMES_MAX = 64  # of reasons and routes of one model: some come from an upstream
+TEXT_LENGTH_MAX = 128
+FAILED, CANCELLED = "failed", "cancelled"
+
+_WORD = re.compile("[a-z][a-z_]{0,39}")
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """One request being placed; times are on this site's monotonic clock, `size_bytes` is what it weighs on a link.
+
+    `calls` are what it has begun and not given away: they end with it. `route` is how it went, for the counters.
+    """
+
+    request: InferRequest
+    model: Model
+    arrived_s: float
+    deadline_s: float
+    size_bytes: float
+    peers: Sequence[Peer]
+    cascade: Cascade | None
+    calls: set[asyncio.Task[InferAnswer]] = field(default_factory=set)
+    route: str = FAILED
+    explanation: str = ""
+
+    @property
+    def target(self) -> str:
+        """The model to ask for upstream."""
+        return self.cascade.big if self.cascade is not None else self.request.model
+
+    @property
+    def expects(self) -> Sequence[TensorSpec]:
+        """What an answer must hold, wherever it comes from."""
+        return self.model.task.outputs if shows(self.request, self.model) and self.model.task else self.model.outputs
+
+
+@dataclass(slots=True)
+class Counts:
+    """How the requests of one model went, each counted once: `routes` by plan, `degraded` by reason."""
+
+    routes: dict[str, int] = field(default_factory=dict)
+    degraded: dict[str, int] = field(default_factory=dict)
+    hedges: int = 0
+    audits: int = 0
+
+    def add(self, route: str, reason: str) -> None:
+        """One request more; `reason` "" where it was not degraded."""
+        _count(self.routes, route)
+        if reason:
+            _count(self.degraded, reason)
+
+
+def shows(request: InferRequest, model: Model) -> bool:
+    """Whether a request shows a picture to the model's task."""
+    given = request.inputs
+    return model.task is not None and len(given) == 1 and given[0].name == IMAGE.name
+
+
+def weigh(request: InferRequest) -> float:
+    """What a request weighs on a link, in bytes."""
+    return float(
+        sum(
+            sum(map(len, tensor.array.ravel())) if tensor.datatype == "BYTES" else tensor.array.nbytes
+            for tensor in request.inputs
+        )
+    )
+
+
+def marked(answer: InferAnswer, **marks: Parameter) -> InferAnswer:
+    """The answer with more said about how it came to be."""
+    return replace(answer, parameters={**answer.parameters, **marks})
+
+
+def given_on(answer: InferAnswer, turn: Turn, peer: Peer) -> InferAnswer:
+    """An upstream's answer as this site gives it on: what it says of itself only as far as it can be true."""
+    said = answer.parameters
+    parameters: dict[str, Parameter] = {
+        "site": _text(said.get("site")) or peer.name,
+        "degraded": said.get("degraded") is True,
+        "queue_ms": _number(said.get("queue_ms")),
+        "compute_ms": _number(said.get("compute_ms")),
+    }
+    if parameters["degraded"]:
+        parameters["reason"] = word(said.get("reason"))
+    if "confidence" in said:
+        parameters["confidence"] = min(_number(said["confidence"]), 1.0)
+    if turn.cascade is not None:
+        parameters["answered_by"] = turn.target
+    elif _text(said.get("answered_by")):
+        parameters["answered_by"] = _text(said.get("answered_by"))
+    names = turn.request.outputs or [spec.name for spec in turn.expects]
+    return replace(
+        answer,
+        model=turn.request.model,
+        version=turn.model.version,
+        id=turn.request.id,
+        outputs=tuple(answer.output(name) for name in names),
+        parameters=parameters,
+    )
+
+
+def word(value: object) -> str:
+    """A code from another site as a word that may be counted by."""
+    return value if isinstance(value, str) and _WORD.fullmatch(value) else "upstream_failed"
+
+
+def _text(value: object) -> str:
+    return value[:TEXT_LENGTH_MAX] if isinstance(value, str) and value.isprintable() else ""
+
+
+def _number(value: object) -> float:
+    sound = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and 0 <= value < 1e9
+    return float(value) if sound and isinstance(value, int | float) else 0.0
+
+
+def _count(counts: dict[str, int], name: str) -> None:
+    if name not in counts and len(counts) >= NAMES_MAX:
+        name = "other"
+    counts[name] = counts.get(name, 0) + 1
