@@ -322,7 +322,7 @@ class Others:
             in_time = not late or stands_in
             plan = where if in_time else CAME_LATE
             ms = min(ms, self.setting.deadline_ms)
-            course.outcomes.append(Outcome(arrival.at_s, ms, in_time, right and in_time, plan, "late" * stands_in))
+            course.outcomes.append(Outcome(arrival.at_s, ms, in_time, right and in_time, plan, "late" if stands_in else ""))
         return course
 
 

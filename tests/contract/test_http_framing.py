@@ -318,7 +318,7 @@ def _send_until_stuck(connection: socket.socket, request: bytes, count: int) -> 
 
 
 def test_a_peer_that_never_reads_is_cut_off() -> None:
-    limits = HttpLimits(write_s_max=0.4)
+    limits = HttpLimits(write_s_max=0.4, rate_bytes_s_min=1e9)
     with serving(same("FP32"), limits=limits) as stage, stage.peer() as peer:
         body, header_length = binary(np.zeros((1, 1_000_000), np.float32))
         request = whole("POST", INFER, body, Inference_Header_Content_Length=header_length)
@@ -327,6 +327,24 @@ def test_a_peer_that_never_reads_is_cut_off() -> None:
         sender.join(15)
 
         assert not sender.is_alive()
+
+
+def test_a_peer_that_reads_slowly_gets_all_of_a_large_answer() -> None:
+    limits = HttpLimits(write_s_max=0.2, rate_bytes_s_min=1e6)
+    array = np.random.default_rng(3).standard_normal((1, 3_000_000)).astype(np.float32)
+    body, header_length = binary(array)
+    with serving(same("FP32"), limits=limits) as stage, stage.peer() as peer:
+        peer.send(whole("POST", INFER, body, Inference_Header_Content_Length=header_length))
+        received = bytearray()
+        started_s = time.monotonic()
+        while len(received) < array.nbytes:
+            received += peer.socket.recv(200_000)
+            ahead_s = len(received) / 8e6 - (time.monotonic() - started_s)  # eight megabytes a second, no more
+            threading.Event().wait(max(0.0, ahead_s))
+        took_s = time.monotonic() - started_s
+
+    assert took_s > 4 * limits.write_s_max
+    assert bytes(received).endswith(array.tobytes())
 
 
 def test_an_idle_connection_is_closed_in_the_end() -> None:

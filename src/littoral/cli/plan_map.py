@@ -21,7 +21,8 @@ RATES_MBIT_S = (0.1, 1000.0)
 ROUND_TRIPS_MS = (1.0, 600.0)
 RATE_TICKS = ("0.1", "0.3", "1", "3", "10", "30", "100", "300", "1000")
 TRIP_TICKS = ("1", "3", "10", "30", "100", "300", "600")
-ROWS = 150
+ROWS = 240
+CAPTION_LINES_MAX = 4
 LABEL_SIZE, SMALL_SIZE, TITLE_SIZE = 13.0, 11.0, 17.0
 
 # Paul Tol's light scheme: told apart by the colour-blind, and black text can be read on each.
@@ -48,7 +49,7 @@ class Strip:
 def plan_map(case: Case, link: int, *, title_of: str | None) -> Drawing:
     """The regions in which each plan wins when one link varies, all else as asked."""
     strips = _strips(case, link)
-    colours = _colours(strips)
+    colours = _colours(strips, case.sites)
     late_line = list(_late_line(strips))
     marks: list[Mark] = [*_areas(strips, colours), *late_line, *_frame(case.links[link])]
     point, taken = _asked(case, link)
@@ -84,9 +85,9 @@ def _strips(case: Case, link: int) -> list[Strip]:
     return found
 
 
-def _colours(strips: Sequence[Strip]) -> dict[Region, str]:
-    """A colour for each place, in the order of the slowest link first; greyer where it is late."""
-    places: dict[str, str] = {}
+def _colours(strips: Sequence[Strip], sites: Sequence[str]) -> dict[Region, str]:
+    """A colour for each place, for a site the same in every map of these sites; greyer where it is late."""
+    places = {f"all on {site}": COLOURS[place % len(COLOURS)] for place, site in enumerate(sites)}
     found: dict[Region, str] = {}
     for strip in strips:
         for region in strip.order:
@@ -118,7 +119,8 @@ def _late_line(strips: Sequence[Strip]) -> Iterator[Line]:
         edge = max(late, default=LEFT)
         if LEFT < edge < WIDTH - RIGHT:
             points.append((edge, strip.y))
-        elif len(points) > 1:
+        elif points:
+            points.append((edge, strip.y))
             yield Line(tuple(points), width=1.6, dashed=True)
             points = []
     if len(points) > 1:
@@ -249,7 +251,9 @@ def _words(case: Case, link: int, title_of: str | None, *, has_late_line: bool) 
         guess = f"; guessed to be {site.factor:g} times slower" if site.factor != 1.0 else ""
         lines.append(f"{site.name}: profile of {measured_where(case.profiles[site.name])}{guess}")
     size = 10.0
-    for place, line in enumerate(lines[:4]):
+    if len(lines) > CAPTION_LINES_MAX:
+        lines[CAPTION_LINES_MAX - 1 :] = [f"and the profiles of {len(lines) - CAPTION_LINES_MAX + 1} more sites"]
+    for place, line in enumerate(lines):
         yield Text((LEFT, HEIGHT - BOTTOM + 54 + place * 14), line, size, colour="#444444")
 
 

@@ -39,8 +39,8 @@ def _lateness(case: Case, choice: Choice, winner: Costs, costs: Sequence[Costs])
         yield f"No plan meets the deadline of {show_ms(deadline_ms)}; this is the quickest, {over} late."
     late = sum(one.total_ms > deadline_ms for one in costs)
     yield (
-        f"{late or 'None'} of {len(costs)} plans {'is' if late == 1 else 'are'} late, which is judged by usual costs. How "
-        "far a link strays from that is known only where it is measured; leave room."
+        f"{late or 'None'} of {len(costs)} plans {'is' if late == 1 else 'are'} late, which is judged by usual costs. "
+        "How far a link strays from that is known only where it is measured; leave room."
     )
 
 

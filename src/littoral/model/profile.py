@@ -22,6 +22,7 @@ from littoral.core.ident import digest_bytes, digest_file
 from littoral.core.tensor import Array, TensorSpec, datatype_of
 from littoral.model.blocks import Blocks, find_blocks
 from littoral.model.engine import Engine, EngineOptions
+from littoral.model.files import write_whole
 from littoral.model.onnx import open_onnx
 from littoral.model.onnx_graph import read_graph
 
@@ -250,13 +251,7 @@ def _spread(times: Sequence[float]) -> float:
 
 def save_profile(profile: Profile, path: Path) -> None:
     """Writes a profile as JSON, whole or not at all; `Unavailable` (`file_unwritable`)."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(path.suffix + ".new")
-        beside.write_bytes(msgspec.json.format(msgspec.json.encode(profile), indent=1))
-        beside.replace(path)
-    except OSError as error:
-        raise Unavailable("file_unwritable", f"{path} cannot be written: {error.strerror}.", path=str(path)) from error
+    write_whole(path, msgspec.json.format(msgspec.json.encode(profile), indent=1))
 
 
 def read_profile(path: Path) -> Profile:

@@ -81,6 +81,8 @@ class ShapedLink:
         self._tasks.add(task)
         try:
             await self._carry(reader, writer)
+        except asyncio.CancelledError:
+            return  # `stop` ends it; asyncio's own callback would trip over a connection that was cancelled
         finally:
             self._tasks.discard(task)
             writer.transport.abort()

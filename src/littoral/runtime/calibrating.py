@@ -13,6 +13,7 @@ import numpy as np
 from littoral.core.errors import Corrupt, Invalid, Unavailable
 from littoral.core.request import InferAnswer, InferRequest
 from littoral.core.tensor import Tensor, bytes_array
+from littoral.model.files import write_whole
 from littoral.model.model import Model
 from littoral.plan.cascade import Calibration, CurvePoint, Gate, binomial_upper, calibrate
 from littoral.runtime.cascading import differs, features_of, for_gate
@@ -139,13 +140,7 @@ def calibrate_cascade(
 
 def save_cascade(cascade: CascadeFile, path: Path) -> None:
     """Writes the file, whole or not at all; `Unavailable` (`file_unwritable`)."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".new")
-        beside.write_bytes(msgspec.json.format(msgspec.json.encode(cascade), indent=1))
-        beside.replace(path)
-    except OSError as error:
-        raise Unavailable("file_unwritable", f"{path} cannot be written: {error.strerror}.", path=str(path)) from error
+    write_whole(path, msgspec.json.format(msgspec.json.encode(cascade), indent=1))
 
 
 def read_cascade(path: Path) -> CascadeFile:

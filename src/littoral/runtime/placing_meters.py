@@ -35,9 +35,7 @@ def families(placer: Placer) -> Iterator[Family]:
     audits = [((name,), one.audits) for name, one in counts]
     yield Family("audits_sent", "Confident answers that were checked upstream.", _MODEL, audits, counts=True)
     late = [((), float(placer.corrections.count))]
-    yield Family(
-        "corrections", "Answers of upstreams that came after their request was answered.", (), late, counts=True
-    )
+    yield Family("corrections", "Answers of upstreams that came after their request's.", (), late, counts=True)
     yield from _cascades(placer)
     yield from _upstreams(placer.peers, {peer.name: peer.known() for peer in placer.peers})
 

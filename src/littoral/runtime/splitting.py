@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from littoral.core.errors import Corrupt, Invalid, Unavailable
+from littoral.core.errors import Corrupt, Invalid
 from littoral.core.tensor import Array, TensorSpec, datatype_of
 from littoral.model.blocks import find_blocks
 from littoral.model.engine import EngineOptions
+from littoral.model.files import write_whole
 from littoral.model.model import Model
 from littoral.model.onnx import open_onnx
 from littoral.model.onnx_graph import read_graph
@@ -55,11 +56,11 @@ def prove_split(model: Model, path: Path, at: str, folder: Path, pictures: Seque
     cut = blocks.find(at)
     samples = samples_of(model, pictures)
     head_path, tail_path = folder / "head.onnx", folder / "tail.onnx"
-    _write(head_path, blocks.head(cut))
+    write_whole(head_path, blocks.head(cut))
     whole, head = open_onnx(path, EngineOptions()), open_onnx(head_path, EngineOptions())
     crossings = [head.run([sample], (0,))[0] for sample in samples]
     first = crossings[0]
-    _write(tail_path, blocks.tail(cut, TensorSpec(cut.tensor, datatype_of(first.dtype), (-1, *first.shape[1:]))))
+    write_whole(tail_path, blocks.tail(cut, TensorSpec(cut.tensor, datatype_of(first.dtype), (-1, *first.shape[1:]))))
     tail = open_onnx(tail_path, EngineOptions())
     every = tuple(range(len(whole.outputs)))
     truths = [whole.run([sample], every) for sample in samples]
@@ -101,11 +102,3 @@ def _difference(answer: Sequence[Array], truth: Sequence[Array]) -> float:
         scale = float(np.abs(wanted[counted]).max(initial=0.0)) or 1.0
         worst = max(worst, float(np.abs(found[counted] - wanted[counted]).max(initial=0.0)) / scale)
     return worst
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    except OSError as error:
-        raise Unavailable("file_unwritable", f"{path} cannot be written: {error.strerror}.", path=str(path)) from error

@@ -118,6 +118,8 @@ class DataPlane:
 
     def would_refuse(self, name: str, version: str = "", *, budget_ms: float | None = None) -> LittoralError | None:
         """What a request for this model would be refused with now, before its body is read; None if it may come."""
+        if self._placer is not None and self._placer.places(name) and self._runtime.is_ready(name, version):
+            return None  # what this site has no room for may find some upstream
         return self._runtime.would_refuse(name, version, budget_ms=budget_ms)
 
     def begin(self, request: InferRequest) -> InferAnswer | asyncio.Future[InferAnswer]:

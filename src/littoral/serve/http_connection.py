@@ -24,7 +24,7 @@ _WAITING_BYTES_MAX: Final = 64 * 1024
 _EMPTY: Final = b""
 
 
-class Site(Protocol):
+class Door(Protocol):
     """What a connection needs of the door it belongs to."""
 
     limits: HttpLimits
@@ -53,6 +53,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_chunked",
+        "_door",
         "_filled",
         "_full",
         "_head",
@@ -60,16 +61,16 @@ class HttpConnection(asyncio.BufferedProtocol):
         "_leaving",
         "_pending",
         "_room",
-        "_site",
         "_skip",
         "_transport",
+        "_unsent",
         "_waiting",
         "received",
         "since_s",
     )
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, door: Door) -> None:
+        self._door = door
         self._transport: asyncio.Transport | None = None
         self._waiting: bytes = _EMPTY  # received, not yet looked at
         self._head: Head | None = None  # of the request at hand
@@ -80,6 +81,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._skip = 0  # bytes of a refused body that are still to come
         self._pending: Pending | None = None
         self._full = False  # the peer does not read what we write
+        self._unsent = 0  # bytes that were left to write when it stopped reading
         self._leaving = False
         self.since_s = math.inf  # when the state at hand began
         self.received = 0  # bytes of the request at hand
@@ -88,8 +90,8 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its bases
-        room = self._site.joined(self)
-        self.since_s = self._site.now_s
+        room = self._door.joined(self)
+        self.since_s = self._door.now_s
         if not room:
             full = Overloaded(
                 "connections_full", "This server has no room for another connection.", retry_after_ms=1000
@@ -102,20 +104,21 @@ class HttpConnection(asyncio.BufferedProtocol):
         pending, self._pending = self._pending, None
         if pending is not None and pending.cancel:
             pending.future.cancel()
-        self._site.left(self)
+        self._door.left(self)
 
     def pause_writing(self) -> None:
         self._full = True
-        self.since_s = self._site.now_s
+        self.since_s = self._door.now_s
 
     def resume_writing(self) -> None:
         self._full = False
+        self.since_s = self._door.now_s
         self._go_on()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         if self._room is not None:
             return self._room[self._filled :]
-        return self._site.scratch
+        return self._door.scratch
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._room is not None:
@@ -127,7 +130,7 @@ class HttpConnection(asyncio.BufferedProtocol):
                 self._answer(head, body)
                 self._go_on()
         elif not self._leaving:
-            received = bytes(self._site.scratch[:nbytes])
+            received = bytes(self._door.scratch[:nbytes])
             if self._pending is not None or self._full:
                 self._keep(received)
             else:
@@ -140,10 +143,11 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def check(self, now_s: float) -> None:
         """Ends the connection where its time is over."""
-        limits = self._site.limits
+        limits = self._door.limits
         waited_s = now_s - self.since_s
         if self._full or self._leaving:
-            if waited_s > limits.write_s_max:
+            left = 0 if self._transport is None else self._transport.get_write_buffer_size()
+            if waited_s > limits.write_s_max + (self._unsent - left) / limits.rate_bytes_s_min:
                 self.abort()
         elif self._pending is not None:
             pass  # the runtime watches the deadline
@@ -214,22 +218,22 @@ class HttpConnection(asyncio.BufferedProtocol):
         """A request's head, and its body where that is here too; returns where to go on."""
         if received[position] in (0x0D, 0x0A):  # empty lines before a request are allowed
             return position + 1
-        site = self._site
+        door = self._door
         if not self.received:
-            self.since_s = site.now_s
+            self.since_s = door.now_s
         found = received.find(b"\r\n\r\n", position)
-        if (found if found >= 0 else len(received)) - position > site.limits.head_bytes_max:
-            most = site.limits.head_bytes_max
+        if (found if found >= 0 else len(received)) - position > door.limits.head_bytes_max:
+            most = door.limits.head_bytes_max
             raise Invalid("head_too_large", f"The headers are larger than the {most} bytes that are allowed.")
         if found < 0:
             self._waiting = received[position:]
             self.received = len(self._waiting)
             return len(received)
         start = found + 4
-        head = site.read_head(received[position:start])
+        head = door.read_head(received[position:start])
         length = head.body_length
         if length is not None and start + length <= len(received):
-            refusal = site.refusal(head, arrived=True)
+            refusal = door.refusal(head, arrived=True)
             body = received[start : start + length]
             if refusal is None:
                 self._answer(head, body)
@@ -241,17 +245,17 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def _expect(self, head: Head, *, nothing_here: bool) -> None:
         """Makes ready for a body that is still on its way, or refuses it before it comes."""
-        site, length = self._site, head.body_length
+        door, length = self._door, head.body_length
         self.received = 1  # at least: the request has begun
-        refusal = site.refusal(head, arrived=False)
+        refusal = door.refusal(head, arrived=False)
         if refusal is not None:
-            if length is None or length > site.limits.body_bytes_max:
+            if length is None or length > door.limits.body_bytes_max:
                 self._refuse_and_leave(refusal, head)
             else:
                 self._skip = length
                 self._send(head, refusal)
             return
-        bytes_max = site.limits.body_bytes_max
+        bytes_max = door.limits.body_bytes_max
         if length is None:
             self._chunked = ChunkedBody(bytes_max=bytes_max)
         elif length > bytes_max:
@@ -288,9 +292,9 @@ class HttpConnection(asyncio.BufferedProtocol):
         """Counts what arrived of a body; where all bodies together take too much room, this one is refused."""
         self.received += count
         self._held += count
-        site = self._site
-        site.held_bytes += count
-        if site.held_bytes > site.limits.held_bytes_max:
+        door = self._door
+        door.held_bytes += count
+        if door.held_bytes > door.limits.held_bytes_max:
             full = Overloaded(
                 "bodies_full", "Too many large requests are arriving. Try again soon.", retry_after_ms=1000
             )
@@ -298,7 +302,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def _drop(self) -> None:
         """Forgets the request at hand; its body belongs to whoever answers it, or to nobody."""
-        self._site.held_bytes -= self._held
+        self._door.held_bytes -= self._held
         self._held = 0
         self._room = self._chunked = self._head = None
 
@@ -307,7 +311,7 @@ class HttpConnection(asyncio.BufferedProtocol):
     def _answer(self, head: Head, body: Buffer) -> None:
         if self._head is not None:
             self._drop()
-        self._deliver(head, self._site.answer(head, body))
+        self._deliver(head, self._door.answer(head, body))
 
     def _deliver(self, head: Head, made: Reply | Pending) -> None:
         if isinstance(made, Pending):
@@ -324,7 +328,7 @@ class HttpConnection(asyncio.BufferedProtocol):
                 future.exception()  # nobody is left to hear of it
             return
         self._pending = self._head = None
-        self._deliver(head, self._site.settle(pending))
+        self._deliver(head, self._door.settle(pending))
         self._go_on()
 
     def _refuse_and_leave(self, reply: Reply, head: Head | None = None) -> None:
@@ -337,11 +341,11 @@ class HttpConnection(asyncio.BufferedProtocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        site = self._site
-        close = linger or head is None or not head.keep_alive or site.stopping
+        door = self._door
+        close = linger or head is None or not head.keep_alive or door.stopping
         parts = reply.parts
         size = len(parts[0]) if len(parts) == 1 else reply.size
-        lines = site.lines(reply, size=size, close=close, kept=head is not None and head.http_1_0)
+        lines = door.lines(reply, size=size, close=close, kept=head is not None and head.http_1_0)
         if head is not None and head.method == "HEAD":
             transport.write(lines)
         elif size <= _JOIN_BYTES_MAX:
@@ -350,14 +354,15 @@ class HttpConnection(asyncio.BufferedProtocol):
             transport.write(lines)
             for part in parts:
                 transport.write(part)
-        self.since_s = site.now_s
+        self.since_s = door.now_s
         self.received = 0
+        self._unsent = transport.get_write_buffer_size() if self._full else 0
         if close:
             self._leaving = True
             if linger or self._skip:
                 if transport.can_write_eof():
                     transport.write_eof()  # the peer need not wait to see that this was all
-                asyncio.get_running_loop().call_later(site.limits.linger_s_max, self._close)
+                asyncio.get_running_loop().call_later(door.limits.linger_s_max, self._close)
             else:
                 self._close()
 

@@ -47,7 +47,10 @@ class ResponseReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(self._headers) >= _HEADERS_MAX:
             raise _unreadable(f"more than {_HEADERS_MAX} headers")
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        header = name.decode("latin-1").lower()
+        self._headers[header] = value.decode("latin-1")
+        if header == "content-length" and int(value) > self._answer_bytes_max:  # the parser lets only digits pass
+            raise _unreadable(f"{int(value)} bytes, more than {self._answer_bytes_max}")
 
     def on_body(self, chunk: bytes) -> None:
         self._body_bytes += len(chunk)
