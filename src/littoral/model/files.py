@@ -8,7 +8,7 @@ from littoral.core.errors import Unavailable
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file beside its place and moves it there, making folders as needed; `Unavailable` (`file_unwritable`)."""
+    """Writes a file beside its place, then moves it there; folders are made. `Unavailable` (`file_unwritable`)."""
     beside = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
