@@ -201,7 +201,7 @@ def littoral(
             except LittoralError:
                 answer = None
             took_ms = (loop.time() - arrival.at_s) * 1e3
-            course.outcomes.append(_judge(setting, pair, arrival, took_ms, answer))
+            course.outcomes.append(judge(setting, pair, arrival, took_ms, answer))
 
         asks = []
         for number, arrival in enumerate(found):
@@ -216,7 +216,7 @@ def littoral(
     return run_simulated(story(), clock)
 
 
-def _judge(setting: Setting, pair: Pair, arrival: Arrival, took_ms: float, answer: InferAnswer | None) -> Outcome:
+def judge(setting: Setting, pair: Pair, arrival: Arrival, took_ms: float, answer: InferAnswer | None) -> Outcome:
     if answer is None or took_ms > setting.deadline_ms + 1e-6:
         return Outcome(arrival.at_s, setting.deadline_ms, False, False, CAME_LATE)
     said = answer.parameters
@@ -322,7 +322,9 @@ class Others:
             in_time = not late or stands_in
             plan = where if in_time else CAME_LATE
             ms = min(ms, self.setting.deadline_ms)
-            course.outcomes.append(Outcome(arrival.at_s, ms, in_time, right and in_time, plan, "late" if stands_in else ""))
+            course.outcomes.append(
+                Outcome(arrival.at_s, ms, in_time, right and in_time, plan, "late" if stands_in else "")
+            )
         return course
 
 

@@ -37,9 +37,7 @@ class Split:
 def profiled(path: Path, samples: list[Array], *, input_bytes: float, prepare_ms: float, rounds: int) -> Profile:
     """A model's blocks, measured here, with every codec."""
     codecs = [(name, partial(pack, codec=name), unpack) for name in CODECS]
-    return profile_model(
-        path, samples, codecs=codecs, input_bytes=input_bytes, prepare_ms=prepare_ms, rounds=rounds
-    )
+    return profile_model(path, samples, codecs=codecs, input_bytes=input_bytes, prepare_ms=prepare_ms, rounds=rounds)
 
 
 def splits_of(profile: Profile, *, prepare_share: float) -> list[Split]:

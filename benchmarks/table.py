@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import (
     choosing_table,
     footprint_table,
+    http_servers_table,
     overload_table,
     placement_table,
     promise_table,
@@ -31,6 +32,7 @@ RENDERERS: dict[str, Callable[[Iterable[Line]], str]] = {
     "serving": serving_table.render,
     "overload": overload_table.render,
     "footprint": footprint_table.render,
+    "http_servers": http_servers_table.render,
     "choosing": choosing_table.render,
     "promise": promise_table.render,
     "placement": placement_table.render,

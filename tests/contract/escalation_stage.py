@@ -35,6 +35,7 @@ from littoral.serve.client.async_client import AsyncClient
 
 LITTLE, BIG = "surface-little", "surface-big"
 DEADLINE_MS = 400.0
+NO_AUDITS = Bounds(audit_share=0.0)
 Row = tuple[str, ...]
 
 
@@ -46,20 +47,20 @@ def open_builtin(name: str) -> Model:
     return open_model(Repository((builtin.path() / name,)).find(name)[-1])
 
 
-def best_scores(model: Model) -> list[float]:
-    """How sure a model is of each picture that the project ships."""
-    sure = []
+def run_all(model: Model) -> dict[str, tuple[str, float]]:
+    """A model's label and score of each picture that the project ships."""
+    found = {}
     for file in picture_files():
         request = InferRequest(model.name, (Tensor("image", "BYTES", bytes_array([file.read_bytes()])),))
-        outputs = model.run(model.check(request), {})
-        sure.append(float(next(one for one in outputs if one.name == "score").array[0]))
-    return sure
+        answer = InferAnswer(model.name, model.version, model.run(model.check(request), {}))
+        found[file.name] = (answer.output("label").array[0].decode(), float(answer.output("score").array[0]))
+    return found
 
 
 def write_cascade(folder: Path, *, doubtful: float = 1 / 3, little_digest: str = "") -> float:
     """A calibration whose confidence is the best score itself, and that doubts such a share; the threshold."""
     little, big = open_builtin(LITTLE), open_builtin(BIG)
-    threshold = float(np.quantile(best_scores(little), doubtful))
+    threshold = float(np.quantile([score for _, score in run_all(little).values()], doubtful))
     cascade = CascadeFile(
         format=FORMAT,
         little_digest=little_digest or little.digest,
@@ -88,10 +89,21 @@ def repository(folder: Path, *names: str) -> Path:
 
 
 @contextmanager
-def edge(folder: Path, *upstreams: str, bounds: Bounds = Bounds(audit_share=0.0), site: str = "edge") -> Iterator[Edge]:
+def edge(folder: Path, *upstreams: str, bounds: Bounds = NO_AUDITS, site: str = "edge") -> Iterator[Edge]:
     """A node beside the test."""
     with serving(folder, upstreams=upstreams, bounds=bounds, site=site, grace_s=0.5) as server:
         yield Edge(server)
+
+
+@asynccontextmanager
+async def beside(folder: Path, *upstreams: str, bounds: Bounds = NO_AUDITS) -> AsyncIterator[Edge]:
+    """The same for a test on an event loop, which goes on while the node starts and stops."""
+    starting = edge(folder, *upstreams, bounds=bounds)
+    node = await asyncio.to_thread(starting.__enter__)
+    try:
+        yield node
+    finally:
+        await asyncio.to_thread(starting.__exit__, None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +159,7 @@ class Placed:
 class Told:
     """One answer, and how long it took its caller to get it."""
 
+    picture: str
     answer: Prediction
     took_ms: float
 
@@ -188,25 +201,25 @@ async def traffic(
     """Pictures at a steady pace, whatever becomes of those before; `at`: what to do when, in seconds."""
     story = Story()
     before = await asyncio.to_thread(node.counts)
-    pictures = itertools.cycle([file.read_bytes() for file in picture_files()])
+    pictures = itertools.cycle([(file.name, file.read_bytes()) for file in picture_files()])
     started_s = time.monotonic()
     happenings = sorted((at or {}).items())
     async with AsyncClient(node.server.url, retries=0) as client:
 
-        async def ask(picture: bytes) -> None:
+        async def ask(name: str, picture: bytes) -> None:
             asked_s = time.monotonic()
             try:
                 answer = await client.predict(LITTLE, picture, parameters={"deadline_ms": deadline_ms})
             except Exception as error:  # noqa: BLE001 - whatever it is, the story tells it
                 story.failures.append(error)
             else:
-                story.told.append(Told(answer, (time.monotonic() - asked_s) * 1e3))
+                story.told.append(Told(name, answer, (time.monotonic() - asked_s) * 1e3))
 
         asking: list[asyncio.Task[None]] = []
         while (now_s := time.monotonic() - started_s) < seconds:
             while happenings and happenings[0][0] <= now_s:
                 await happenings.pop(0)[1]()
-            asking.append(asyncio.ensure_future(ask(next(pictures))))
+            asking.append(asyncio.ensure_future(ask(*next(pictures))))
             await asyncio.sleep(max(0.0, started_s + len(asking) * each_s - time.monotonic()))
         await asyncio.gather(*asking)
     story.placed = (await asyncio.to_thread(node.counts)).since(before)
@@ -236,7 +249,7 @@ class Liar:
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 line = head.split(b"\r\n")[0]
-                length = re.search(rb"(?i)content-length: (\d+)", head)
+                length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
                 body = await reader.readexactly(int(length[1])) if length else b""
                 if b"/infer" in line:
                     self.asked += 1

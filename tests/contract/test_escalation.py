@@ -6,7 +6,6 @@ proxy; about a third of the pictures are doubtful.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from contract import command
-from contract.escalation_stage import BIG, DEADLINE_MS, LITTLE, Edge, edge, repository, traffic, write_cascade
+from contract.escalation_stage import BIG, DEADLINE_MS, LITTLE, Edge, beside, repository, traffic, write_cascade
 from littoral.net.shaper import ShapedLink
 from littoral.net.weather import Fault, Forecast, Weather
 
@@ -44,14 +43,12 @@ async def linked(little: Path, cloud: command.Serving) -> AsyncIterator[tuple[Ed
     host, port = cloud.ready["http"].split(":")
     link = ShapedLink(host, int(port), Forecast(FAST))
     await link.start()
-    starting = edge(little, f"http://127.0.0.1:{link.port}")
-    node = await asyncio.to_thread(starting.__enter__)
     try:
-        warm = await traffic(node, seconds=1.0, each_s=0.05)
-        assert warm.placed.routes["escalated"] > 0
-        yield node, link
+        async with beside(little, f"http://127.0.0.1:{link.port}") as node:
+            warm = await traffic(node, seconds=1.0, each_s=0.05)
+            assert warm.placed.routes["escalated"] > 0
+            yield node, link
     finally:
-        await asyncio.to_thread(starting.__exit__, None, None, None)
         await link.stop()
 
 
@@ -156,14 +153,9 @@ async def test_a_second_process_that_is_stopped_in_mid_answer_and_goes_on_later_
         # then the contract holds, and after a while the upstream is used again
         story.keeps_the_contract()
         assert story.reasons.total() > 0
-        await node.until(lambda one: one.breaker() == "closed" or bool(_escalates_again(one)))
         again = await traffic(node, seconds=6.0, each_s=0.1)
         again.keeps_the_contract()
         assert again.placed.routes["escalated"] > 0
-
-
-def _escalates_again(node: Edge) -> int:
-    return node.counts().routes["escalated"]
 
 
 async def test_an_upstream_that_is_killed_is_done_without(little: Path, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`[cascade]`": CascadeSection,
     "`[signature]`": SignatureSection,
 }
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 WORDS: dict[Any, str] = {
     str: "text",
     int: "whole number",

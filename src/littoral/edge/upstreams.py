@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 
 from littoral.core.clock import Clock
-from littoral.core.errors import Expired, LittoralError, Unavailable
+from littoral.core.errors import Conflict, Expired, LittoralError, Unavailable
 from littoral.core.request import InferAnswer
 from littoral.edge.settings import Bounds
 from littoral.model.manifest import Manifest, read_manifest
@@ -213,6 +213,8 @@ class Matching:
                 self._tell((upstream.url, name), told, warning=True)
                 return False
             task = build_task(manifest, facts.inputs, facts.outputs)
+            if model is not None and not _alike(model, facts):
+                raise Conflict("signature_differs", "its tensors have other names or types.")
         except LittoralError as error:
             self._tell((upstream.url, name), f"Upstream {upstream.url} has another {name}: {error.message}")
             return False
@@ -233,3 +235,9 @@ class Matching:
         if self._told.get(topic) != sentence:
             self._told[topic] = sentence
             (_LOG.warning if warning else _LOG.info)(sentence)
+
+
+def _alike(model: Model, facts: ModelFacts) -> bool:
+    """Whether a model here and one elsewhere have tensors of the same names and types."""
+    here = [(spec.name, spec.datatype) for spec in (*model.inputs, *model.outputs)]
+    return sorted(here) == sorted((spec.name, spec.datatype) for spec in (*facts.inputs, *facts.outputs))

@@ -34,6 +34,7 @@ TRIAL_S_MAX = 2.0
 # A trial costs some hundred bytes; not to notice that an upstream is back costs answers.
 LIMITS = BreakerLimits(pause_s_max=4.0, pause_growth=1.5)
 LOOK_OUT_S, LOOK_OUT_S_MAX = 5.0, 60.0
+OLD_S = 2.0  # an estimate of this age may be of another time
 
 
 class Caller(Protocol):
@@ -141,7 +142,8 @@ class Peer:
 
     async def try_again(self) -> None:
         """The breaker's one trial: a small call that no request waits for."""
-        if not self.breaker.allows(now_s=self._clock.monotonic_s()):
+        started_s = self._clock.monotonic_s()
+        if not self.breaker.allows(now_s=started_s):
             return
         try:
             await self._caller.alive(timeout_s=self._trial_s())
@@ -150,7 +152,9 @@ class Peer:
             if not isinstance(error, LittoralError):
                 _LOG.warning("Upstream's trial failed.", upstream=self.name, reason=repr(error)[:300])
         else:
-            self.breaker.succeeded(slow=False, now_s=self._clock.monotonic_s())
+            now_s = self._clock.monotonic_s()
+            self._outdated(0.0, (now_s - started_s) * 1e3)
+            self.breaker.succeeded(slow=False, now_s=now_s)
 
     def _trial_s(self) -> float:
         """How long a trial may take: some round trips of a link that is known, and a moment for the far side."""
@@ -252,12 +256,27 @@ class Peer:
         compute_ms = _plausible(answer.parameters.get("compute_ms"), took_ms - (queue_ms or 0.0))
         known = self.elsewhere(model)
         if compute_ms is None:  # a server that does not tell: what it takes cannot be told from the link's delay
-            self.link_up.add(size_bytes, took_ms, now_s=self._clock.monotonic_s())
+            self._crossed(size_bytes, took_ms)
             known.compute_ms.append(0.0)
             return
         known.compute_ms.append(compute_ms)
         known.queue_ms.append(queue_ms or 0.0)
-        self.link_up.add(size_bytes, took_ms - compute_ms - (queue_ms or 0.0), now_s=self._clock.monotonic_s())
+        self._crossed(size_bytes, took_ms - compute_ms - (queue_ms or 0.0))
+
+    def _crossed(self, size_bytes: float, took_ms: float) -> None:
+        """Learns from one crossing."""
+        if self.known().age_s > OLD_S:
+            self._outdated(size_bytes, took_ms)
+        self.link_up.add(size_bytes, took_ms, now_s=self._clock.monotonic_s())
+
+    def _outdated(self, size_bytes: float, took_ms: float) -> None:
+        """Forgets what an outage taught, where the first crossing after it takes less than half of what was expected.
+
+        Otherwise nothing would be sent for what was learnt last, and so nothing better be learnt.
+        """
+        if self.known().samples and 2 * took_ms < self.known().transfer_ms(size_bytes):
+            self.link_up = LinkEstimator()
+            self._look_out_s = LOOK_OUT_S
 
 
 def check_hops(request: InferRequest) -> int:

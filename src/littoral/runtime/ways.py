@@ -79,8 +79,9 @@ class _Table:
 
 def explain_ways(asked: Asked, peers: Sequence[Peer], chosen: Way) -> str:
     """Every candidate with its terms, the winner marked, as JSON: what `explain` is answered with."""
+    here_ms = round(asked.local_ms, 3)
     rows: list[dict[str, object]] = [
-        {"plan": LOCAL, "cost_ms": asked.local_ms, "chosen": chosen.plan == LOCAL, "terms": {"here": asked.local_ms}}
+        {"plan": LOCAL, "cost_ms": here_ms, "chosen": chosen.plan == LOCAL, "terms": {"compute here": here_ms}}
     ]
     for peer in peers:
         table = _table(peer, asked)
