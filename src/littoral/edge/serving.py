@@ -92,18 +92,18 @@ def run_node(settings: NodeSettings, *, on_ready: Callable[[Standing], None] = l
         on_ready(standing)
         await node.run_until_stopped()
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=_new_loop()) as runner:
         runner.run(run())
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def _new_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """uvloop's loop where it is installed; it halves the processor time of large bodies."""
     try:
         import uvloop
     except ImportError:
         return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
+    new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return new_loop
 
 
 def _run_beside(settings: NodeSettings, started: Future[tuple[Standing, Callable[[], None]]]) -> None:
