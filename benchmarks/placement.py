@@ -51,6 +51,7 @@ def digest(course: Course) -> Digest:
         np.array([outcome.ms for outcome in outcomes]),
         np.array([outcome.on_time for outcome in outcomes]),
         np.array([outcome.right for outcome in outcomes]),
+        np.array([outcome.lost for outcome in outcomes]),
         course.bytes_up,
         dict(Counter(outcome.plan for outcome in outcomes)),
         dict(Counter(outcome.degraded for outcome in outcomes if outcome.degraded)),
@@ -85,18 +86,16 @@ class Replay:
         return {course.arm: digest(course) for course in courses}
 
 
-_replay: Replay | None = None
+_shared: list[Replay] = []  # what the processes are made with
 
 
 def _run_one(setting: Setting) -> dict[str, Digest]:
-    assert _replay is not None, "set before the processes are made"
-    return _replay.run(setting)
+    return _shared[-1].run(setting)
 
 
 def replay_all(replay: Replay, settings: Sequence[Setting], processes: int) -> list[dict[str, Digest]]:
     """Every setting, over so many processes."""
-    global _replay
-    _replay = replay
+    _shared.append(replay)
     if processes == 1:
         return [_run_one(setting) for setting in settings]
     with multiprocessing.get_context("fork").Pool(processes) as pool:
@@ -125,7 +124,9 @@ def write_replay(lines: Lines, settings: Sequence[Setting], found: Sequence[Mapp
         write("all", every)
         for arm in ("littoral", "littoral, bounded", "last sample"):
             if arm in every[0]:
-                lines.write(kind="verdict", case=case, arm=arm, **verdicts(every, arm=arm, cascade=cascade))
+                lines.write(
+                    kind="verdict", case=case, arm=arm, loss_max=LOSS_MAX, **verdicts(every, arm=arm, cascade=cascade)
+                )
 
 
 def settings_of(traces: Sequence[Any], *, seconds: float, quick: bool) -> list[Setting]:

@@ -26,6 +26,7 @@ class Digest:
     ms: Floats
     on_time: npt.NDArray[np.bool_]
     right: npt.NDArray[np.bool_]
+    lost: npt.NDArray[np.bool_]
     bytes_up: float
     plans: Mapping[str, int] = field(default_factory=dict)
     degraded: Mapping[str, int] = field(default_factory=dict)
@@ -53,6 +54,7 @@ def pooled(digests: Iterable[Digest]) -> dict[str, Any]:
         "p99_ms": float(np.percentile(ms, 99)),
         "on_time": float(on_time.mean()),
         "accuracy": float(right[on_time].mean()) if on_time.any() else None,
+        "loss": float(np.concatenate([digest.lost for digest in kept]).mean()),
         "kb_up": sum(digest.bytes_up for digest in kept) / 1e3 / len(ms),
         "plans": dict(plans.most_common(6)),
         "degraded": dict(degraded.most_common(6)),
@@ -60,12 +62,12 @@ def pooled(digests: Iterable[Digest]) -> dict[str, Any]:
 
 
 def window_ratios(ours: Digest, others: Sequence[Digest], *, window_s: float = WINDOW_S) -> list[float]:
-    """Our mean over the best mean of the others, in each whole window; times that are not the same are an error."""
+    """Our mean over the best mean of the others, in each window that is whole but for a twentieth."""
     assert all(np.array_equal(ours.at_s, other.at_s) for other in others), "arms meet the same requests"
     if not len(ours.at_s):
         return []
     found = []
-    for window in range(max(int((ours.at_s[-1] + 1.0) // window_s), 1)):
+    for window in range(max(int((ours.at_s[-1] + window_s / 20) // window_s), 1)):
         inside = (ours.at_s >= window * window_s) & (ours.at_s < (window + 1) * window_s)
         best = min(float(other.ms[inside].mean()) for other in others)
         found.append(float(ours.ms[inside].mean()) / best)
@@ -94,6 +96,9 @@ def verdicts(settings: Sequence[Mapping[str, Digest]], *, arm: str, cascade: boo
         "window_excess": float(np.mean(excess)),
         "feasible": len(feasible),
         "on_time": float(on_time.mean()),
+        "loss": float(np.concatenate([one[arm].lost for one in settings]).mean()),
+        "degraded": sum(sum(one[arm].degraded.values()) for one in settings)
+        / sum(len(one[arm].ms) for one in settings),
         "bytes_saved": 1 - sum(one[arm].bytes_up for one in settings) / sum(one["cloud"].bytes_up for one in settings),
     }
 

@@ -81,6 +81,10 @@ class Pair:
         features = [features_of(InferAnswer(LITTLE, "1", seen.outputs), self.little)[0] for seen in self.by_little]
         return Judged(np.stack(features), self._right(self.by_little), self._right(self.by_big))
 
+    def big_is_right(self, index: int) -> bool:
+        """Whether the big model knows a picture."""
+        return self.by_big[index].best == self.truths[index]
+
     def request(self, index: int, *, model: str, budget_ms: float, name: str = "") -> InferRequest:
         """One picture as a caller sends it."""
         tensor = Tensor("image", "BYTES", bytes_array([self.pictures[index]]))

@@ -1,9 +1,9 @@
 """The replay: Littoral's own placer in simulated time over recorded links, and what the other arms would have met.
 
-The placer, the peer, the estimates, the breaker and the allowances are those of production. Simulated are the cores (one
-at each site; each picture takes what it was measured to take, times the slow-down here, with 5 % of scatter) and the
-link (`placement_link`). The other arms follow from the same times and the same link in closed form: none of them ever
-queues behind itself, which is in their favour.
+The placer, the peer, the estimates, the breaker and the allowances are those of production. Simulated are the cores
+(one at each site; each picture takes what it was measured to take, times the slow-down here, with 5 % of scatter) and
+the link (`placement_link`). The other arms follow from the same times and the same link in closed form: none of them
+ever queues behind itself, which is in their favour.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.placement_pair import BIG, LITTLE, Pair, Seen
 from benchmarks.placement_splits import Split
 from littoral.core.clock import ManualClock
 from littoral.core.errors import Expired, LittoralError
-from littoral.core.request import InferAnswer, InferRequest
+from littoral.core.request import InferAnswer, InferRequest, Parameter
 from littoral.core.tensor import Tensor
 from littoral.plan.cascade import Calibration
 from littoral.runtime.cascading import Cascade
@@ -66,6 +66,7 @@ class Outcome:
     right: bool
     plan: str
     degraded: str = ""
+    lost: bool = False  # wrong where the big model is right, though nothing had failed: what the promise bounds
 
 
 @dataclass(slots=True)
@@ -83,7 +84,8 @@ def arrivals(setting: Setting, pair: Pair, seed: int) -> list[Arrival]:
     here = pair.by_little if setting.cascade else pair.by_big
     order = list(range(len(pair.pictures)))
     chance.shuffle(order)
-    found, at_s = [], 0.5
+    found: list[Arrival] = []
+    at_s = 0.5
     while at_s < setting.seconds:
         picture = order[len(found) % len(order)]
         here_ms = here[picture].ms * setting.slowdown * exp(chance.gauss(0.0, SCATTER))
@@ -94,7 +96,7 @@ def arrivals(setting: Setting, pair: Pair, seed: int) -> list[Arrival]:
 
 
 class Site:
-    """What runs here, as `Runtime` offers it: one core, first come first served, and refusals for what would be late."""
+    """What runs here, as `Runtime` offers it: one core, first come first served; what would be late is refused."""
 
     def __init__(self, pair: Pair, setting: Setting, found: Sequence[Arrival]) -> None:
         self._model = pair.little if setting.cascade else pair.big
@@ -168,7 +170,13 @@ def _first(seen: Seen) -> tuple[Tensor, ...]:
 
 
 def _answer(request: InferRequest, outputs: tuple[Tensor, ...], site: str, compute_ms: float) -> InferAnswer:
-    said = {"site": site, "plan": "local", "degraded": False, "queue_ms": 0.0, "compute_ms": compute_ms}
+    said: dict[str, Parameter] = {
+        "site": site,
+        "plan": "local",
+        "degraded": False,
+        "queue_ms": 0.0,
+        "compute_ms": compute_ms,
+    }
     return InferAnswer(request.model, "1", outputs, request.id, said)
 
 
@@ -224,7 +232,10 @@ def judge(setting: Setting, pair: Pair, arrival: Arrival, took_ms: float, answer
     if plan == "cascade" and said.get("answered_by"):
         plan = "cascade, escalated"
     right = bytes(answer.output("label").array[0]) == pair.truths[arrival.picture]
-    return Outcome(arrival.at_s, took_ms, True, right, plan, str(said.get("reason", "")) if said["degraded"] else "")
+    why = str(said.get("reason", "")) if said["degraded"] else ""
+    return Outcome(
+        arrival.at_s, took_ms, True, right, plan, why, not right and not why and pair.big_is_right(arrival.picture)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,11 +286,7 @@ class Others:
         def one(arrival: Arrival) -> tuple[float, str, float]:
             rate = 0.0 if trace.refuses(arrival.at_s - 1.0) else trace.rate(arrival.at_s - 1.0)
             guess_ms = inf if rate <= 0 else (self._weight(arrival) / rate + trace.round_trip_s) * 1e3 + there_ms
-            if not self.setting.cascade:
-                goes = guess_ms < here_ms
-            else:
-                goes = guess_ms < here_ms + self.pass_rate * guess_ms
-            if goes:
+            if guess_ms < here_ms + (self.pass_rate * guess_ms if self.setting.cascade else 0.0):
                 return self._there_ms(arrival), "there", self._weight(arrival)
             if self.setting.cascade and not self.sure[arrival.picture]:
                 return arrival.here_ms + self._there_ms(arrival, arrival.here_ms), "there", self._weight(arrival)
@@ -288,7 +295,7 @@ class Others:
         return self._course("last sample", one, falls_back=self.setting.cascade)
 
     def oracle(self) -> Course:
-        """Clairvoyant: each request where it is quickest, knowing the link, the run times and what the gate will say."""
+        """Clairvoyant: each request where it is quickest, knowing link, run times and what the gate will say."""
 
         def one(arrival: Arrival) -> tuple[float, str, float]:
             there_ms = self._there_ms(arrival)
@@ -321,10 +328,9 @@ class Others:
             right = seen[arrival.picture].best == self.pair.truths[arrival.picture]
             in_time = not late or stands_in
             plan = where if in_time else CAME_LATE
-            ms = min(ms, self.setting.deadline_ms)
-            course.outcomes.append(
-                Outcome(arrival.at_s, ms, in_time, right and in_time, plan, "late" if stands_in else "")
-            )
+            ms, why = min(ms, self.setting.deadline_ms), "late" if stands_in else ""
+            lost = in_time and not right and not stands_in and self.pair.big_is_right(arrival.picture)
+            course.outcomes.append(Outcome(arrival.at_s, ms, in_time, right and in_time, plan, why, lost))
         return course
 
 

@@ -1,7 +1,7 @@
 """A few settings in real time: a server process as the cloud, a shaping proxy as the link, models slowed by sleeping.
 
-What runs here is what `littoral serve --upstream` wires up: the runtime with its worker threads, the placer, the peer and
-the HTTP client. The arms take turns over the same stretch of the trace, in another order each round.
+What runs here is what `littoral serve --upstream` wires up: the runtime with its worker threads, the placer, the peer
+and the HTTP client. The arms take turns over the same stretch of the trace, in another order each round.
 """
 
 from __future__ import annotations
@@ -79,6 +79,8 @@ def served(repository: Path) -> Iterator[tuple[str, int]]:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
+            if not line.startswith("{"):
+                raise SystemExit(f"The server did not start:\n{(repository.parent / 'cloud.log').read_text()[-2000:]}")
             host, _, port = json.loads(line)["http"].rpartition(":")
             yield host, int(port)
         finally:

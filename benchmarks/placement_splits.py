@@ -21,6 +21,7 @@ from littoral.net.codec import CODECS, pack, unpack
 
 AGREEMENT_MIN = 0.99
 SAMPLES = 8
+ANSWER_BYTES = 1000.0  # labels, scores and boxes, as a server with a task answers; not the raw outputs
 BIG_AS_ONNX = ("mobilenet_v2_qlinear", "classifiers/mobilenet_v2_quant.onnx")
 
 
@@ -37,7 +38,15 @@ class Split:
 def profiled(path: Path, samples: list[Array], *, input_bytes: float, prepare_ms: float, rounds: int) -> Profile:
     """A model's blocks, measured here, with every codec."""
     codecs = [(name, partial(pack, codec=name), unpack) for name in CODECS]
-    return profile_model(path, samples, codecs=codecs, input_bytes=input_bytes, prepare_ms=prepare_ms, rounds=rounds)
+    return profile_model(
+        path,
+        samples,
+        codecs=codecs,
+        input_bytes=input_bytes,
+        answer_bytes=ANSWER_BYTES,
+        prepare_ms=prepare_ms,
+        rounds=rounds,
+    )
 
 
 def splits_of(profile: Profile, *, prepare_share: float) -> list[Split]:

@@ -11,7 +11,8 @@ VIOLATED_MAX = 0.05
 HEADS = (
     "stated loss",
     "broken in",
-    "verdict (<= 5 %)",
+    "on all",
+    "verdict (held-out <= 5 %)",
     "mean loss",
     "escalated",
     "accuracy",
@@ -30,6 +31,7 @@ def render(lines: Iterable[dict[str, Any]]) -> str:
         [
             f"{line['loss_max']:.0%}",
             f"{line['violated_share']:.1%}",
+            f"{line['violated_all_share']:.1%}",
             "met" if line["violated_share"] <= VIOLATED_MAX else "missed",
             f"{line['loss_mean']:.1%}",
             f"{line['escalated']:.0%}",
@@ -45,9 +47,9 @@ def render(lines: Iterable[dict[str, Any]]) -> str:
         f"The little model alone is right in {pair['little_accuracy']:.1%} of {pair['pictures']} pictures, the big one "
         f"in {pair['big_accuracy']:.1%}; in {pair['little_loses']:.1%} the little one is wrong where the big one is "
         f"right. Each row: {first['resplits']} random halves calibrate with {first['confidence']:.0%} confidence, the "
-        f"other {first['pictures']} pictures judge. Bytes are against sending every JPEG "
-        f"({pair['picture_bytes'] / 1e3:.0f} kB on average). The last two columns are what the pair itself sets: the "
-        "fewest that must go up to keep the loss, with the best threshold of this gate known afterwards, and with a "
-        "gate that knows each answer."
+        f'other {first["pictures"]} pictures judge; "on all" judges by all pictures, where the luck of the judging '
+        f"half counts less. Bytes are against sending every JPEG ({pair['picture_bytes'] / 1e3:.0f} kB on average). "
+        "The last two columns are what the pair itself sets: the fewest that must go up to keep the loss, with the "
+        "best threshold of this gate known afterwards, and with a gate that knows each answer."
     )
     return "\n\n".join([story, table(HEADS, rows), source(facts)])

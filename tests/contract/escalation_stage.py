@@ -11,6 +11,7 @@ import itertools
 import json
 import re
 import shutil
+import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -79,6 +80,13 @@ def write_cascade(folder: Path, *, doubtful: float = 1 / 3, little_digest: str =
     )
     save_cascade(cascade, folder / FILE_NAME)
     return threshold
+
+
+def free_port() -> int:
+    """A port for a server that cannot choose one itself."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def repository(folder: Path, *names: str) -> Path:

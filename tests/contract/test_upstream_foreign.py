@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,17 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from contract.escalation_stage import BIG, LITTLE, beside, open_builtin, repository, run_all, traffic, write_cascade
+from contract.escalation_stage import (
+    BIG,
+    LITTLE,
+    beside,
+    free_port,
+    open_builtin,
+    repository,
+    run_all,
+    traffic,
+    write_cascade,
+)
 from littoral.core.tensor import Array
 from littoral.edge.serving import serving
 from littoral.model import builtin
@@ -114,13 +123,6 @@ def _until_ready(url: str, log: Path) -> None:
         except (URLError, OSError):
             assert time.monotonic() < until_s, log.read_text()[-3000:]
             time.sleep(0.2)
-
-
-def free_port() -> int:
-    """A port for a server that cannot choose one itself."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 SERVERS = [

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from littoral.cli.explanation import explanation_of, print_explanation
 from littoral.cli.options import Duration, json_option, key_option, url_option
-from littoral.core.errors import LittoralError
+from littoral.core.errors import Invalid, LittoralError
 
 if TYPE_CHECKING:
     from littoral.cli.places import Place
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--deadline", "deadline_ms", type=Duration(), metavar="TIME", help="Time for each picture (100ms, 2s).")
 @click.option("--top-k", default=1, show_default=True, type=click.IntRange(1), help="Classes to name for each picture.")
 @click.option("--threshold", type=click.FloatRange(0, 1), metavar="X", help="Least score to show, from 0 to 1.")
+@click.option("--explain", is_flag=True, help="For one picture: the plans to answer it, their terms and the winner.")
 @key_option
 @json_option
 @click.pass_context
@@ -40,6 +42,7 @@ def command(
     deadline_ms: float | None,
     top_k: int,
     threshold: float | None,
+    explain: bool,
     api_key_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -64,6 +67,9 @@ def command(
     parameters: dict[str, Parameter] = {"top_k": top_k}
     if threshold is not None:
         parameters["threshold"] = threshold
+    if explain:
+        _check_one(names)
+        parameters["explain"] = True
     failures: list[LittoralError] = []
     table: Table | None = None
     # Where the rows themselves go to a terminal they are the progress.
@@ -73,7 +79,9 @@ def command(
             for name, outcome in outcomes(place, names, parameters, deadline_ms):
                 if not isinstance(outcome, LittoralError):
                     table = table or _table(names, boxes=_has_boxes(place, outcome), as_json=as_json)
-                    table.add_each(_rows(name, outcome, threshold, as_json=as_json))
+                    table.add_each(_rows(name, outcome, threshold, as_json=as_json, explain=explain))
+                    if explain and not as_json:
+                        print_explanation(explanation_of(outcome))
                 elif as_json:
                     print(json_line({"file": name, **error_row(outcome)}), flush=True)
                 else:
@@ -133,7 +141,14 @@ def _table(names: Sequence[str], *, boxes: bool, as_json: bool) -> Table:
     return Table(columns, as_json=as_json)
 
 
-def _rows(name: str, outcome: Prediction, threshold: float | None, *, as_json: bool) -> Iterator[dict[str, object]]:
+def _check_one(names: Sequence[str]) -> None:
+    if len(names) != 1:
+        raise Invalid("pictures_several", f"--explain is for one picture; {len(names)} came. Name one file.")
+
+
+def _rows(
+    name: str, outcome: Prediction, threshold: float | None, *, as_json: bool, explain: bool
+) -> Iterator[dict[str, object]]:
     """For JSON one row with everything; for people a row for each thing found."""
     found = [one for one in outcome.found if threshold is None or one.score >= threshold]
     if as_json:
@@ -145,6 +160,7 @@ def _rows(name: str, outcome: Prediction, threshold: float | None, *, as_json: b
             "where": outcome.site,
             "degraded": outcome.degraded,
             "latency_ms": round(outcome.latency_ms, 3),
+            **({"explanation": explanation_of(outcome)} if explain else {}),
         }
         return
     common = {"file": name, "latency_ms": outcome.latency_ms, "where": outcome.site}

@@ -17,10 +17,12 @@ from littoral.core.tensor import Array, Tensor
 from littoral.model.model import Model
 from littoral.model.tasks.detect import BOX_COUNT_MAX, Detect
 from littoral.model.tasks.parameters import fraction, whole_number
+from littoral.monitor.log import log_of
 from littoral.plan.allowance import ShareAllowance, TimedAllowance
 from littoral.plan.cascade import Calibration, binomial_tail, box_features, score_features
 from littoral.runtime.peer import Peer
 
+_LOG = log_of("runtime.cascading")
 AUDITS_KEPT = 1000
 TOP_K, THRESHOLD, COUNT = "top_k", "threshold", "box_count_max"
 
@@ -74,6 +76,19 @@ class Cascade:
     def bounded(self) -> bool:
         """Whether not everything may go up."""
         return self.upload is not None or self.escalations.share < 1.0
+
+    def audited(self, little: str, otherwise: bool) -> None:
+        """One audit more; says so, once, where it shows that the promise no longer holds."""
+        held = self.promise_holds
+        self.audits.add(otherwise)
+        if held and not self.promise_holds:
+            _LOG.warning(
+                "The cascade's promise no longer holds: answers kept here differ from the big model's too often. "
+                "Run: littoral calibrate",
+                model=little,
+                audits=len(self.audits.seen),
+                differed=sum(self.audits.seen),
+            )
 
     def may_send(self, size_bytes: float, *, now_s: float) -> str:
         """Why a doubtful answer may not go up ("escalation_limit", "upload_limit"); "" where it may, and takes it."""

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
+from littoral.core.errors import Overloaded
 from littoral.core.request import InferAnswer
 from littoral.monitor.log import log_of
 
 _LOG = log_of("runtime.corrections")
 WAITING_MAX = 256
+SUBSCRIPTIONS_MAX = 64
 
 
 class Subscription:
-    """One reader's queue; iterate it on the runtime's loop."""
+    """One reader's queue, read on the runtime's loop."""
 
     def __init__(self) -> None:
         self._waiting: deque[InferAnswer] = deque()
@@ -34,12 +36,14 @@ class Subscription:
         self._waiting.append(answer)
         self._news.set()
 
-    async def __aiter__(self) -> AsyncIterator[InferAnswer]:
-        while True:
-            while not self._waiting:
-                self._news.clear()
-                await self._news.wait()
-            yield self._waiting.popleft()
+    async def next(self, timeout_s: float | None = None) -> InferAnswer | None:
+        """The oldest that waits, or the next to come; None where none came in time."""
+        if not self._waiting:
+            self._news.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._news.wait()
+        return self._waiting.popleft() if self._waiting else None
 
 
 class Corrections:
@@ -64,6 +68,11 @@ class Corrections:
     def listen(self, listener: Callable[[InferAnswer], None]) -> None:
         """Calls `listener` with each late answer from now on; it must return at once."""
         self._listeners.append(listener)
+
+    def check_room(self) -> None:
+        """`Overloaded` (`listeners_full`) where nobody more can subscribe."""
+        if len(self._subscriptions) >= SUBSCRIPTIONS_MAX:
+            raise Overloaded("listeners_full", f"{SUBSCRIPTIONS_MAX} listen already. End one, or read another's copy.")
 
     @contextmanager
     def subscribe(self) -> Iterator[Subscription]:

@@ -18,6 +18,9 @@ from littoral.runtime.peer import Peer
 NAMES_MAX = 64  # of reasons and routes of one model: some come from an upstream
 TEXT_LENGTH_MAX = 128
 FAILED, CANCELLED = "failed", "cancelled"
+MAX_ESCALATION, STAYS = "max_escalation", "stays"
+
+Call = asyncio.Task[InferAnswer]
 
 _WORD = re.compile("[a-z][a-z_]{0,39}")
 
@@ -36,9 +39,14 @@ class Turn:
     size_bytes: float
     peers: Sequence[Peer]
     cascade: Cascade | None
-    calls: set[asyncio.Task[InferAnswer]] = field(default_factory=set)
+    calls: set[Call] = field(default_factory=set)
     route: str = FAILED
     explanation: str = ""
+
+    @property
+    def budget_s(self) -> float:
+        """The whole time that it may take."""
+        return max(self.deadline_s - self.arrived_s, 0.0)
 
     @property
     def target(self) -> str:
@@ -60,11 +68,34 @@ class Counts:
     hedges: int = 0
     audits: int = 0
 
-    def add(self, route: str, reason: str) -> None:
-        """One request more; `reason` "" where it was not degraded."""
-        _count(self.routes, route)
-        if reason:
-            _count(self.degraded, reason)
+    def tell(self, turn: Turn, task: Call) -> None:
+        """One request more, which has ended."""
+        if task.cancelled():
+            _count(self.routes, CANCELLED)
+        elif task.exception() is not None:
+            _count(self.routes, FAILED)
+        else:
+            said = task.result().parameters
+            _count(self.routes, turn.route)
+            self.hedges += said.get("hedged") is True
+            if said["degraded"]:
+                _count(self.degraded, str(said["reason"]))
+
+
+def must_stay(request: InferRequest) -> bool:
+    """Whether the caller forbids that this request leaves the site."""
+    return bool(request.parameters.get(STAYS, False)) or request.parameters.get(MAX_ESCALATION, 1) == 0
+
+
+def good(call: Call) -> bool:
+    """Whether a call has brought an answer."""
+    return call.done() and not call.cancelled() and call.exception() is None
+
+
+def heard(call: Call) -> None:
+    """Takes note of a failure that nobody may have waited for."""
+    if not call.cancelled():
+        call.exception()
 
 
 def shows(request: InferRequest, model: Model) -> bool:

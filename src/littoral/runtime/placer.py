@@ -17,7 +17,6 @@ from typing import Any, Protocol
 from littoral.core.clock import Clock
 from littoral.core.errors import Expired, LittoralError, Overloaded
 from littoral.core.request import InferAnswer, InferRequest
-from littoral.monitor.log import log_of
 from littoral.plan.allowance import ShareAllowance
 from littoral.runtime.admission import budget_of
 from littoral.runtime.cascading import Cascade, as_asked, confidence_in, differs, for_big, for_gate
@@ -25,18 +24,29 @@ from littoral.runtime.corrections import Corrections
 from littoral.runtime.lane import Served
 from littoral.runtime.lateness import Lateness
 from littoral.runtime.peer import Peer, check_hops
-from littoral.runtime.placed import CANCELLED, FAILED, Counts, Turn, given_on, marked, shows, weigh, word
+from littoral.runtime.placed import (
+    Call,
+    Counts,
+    Turn,
+    given_on,
+    good,
+    heard,
+    marked,
+    must_stay,
+    shows,
+    weigh,
+    word,
+)
 from littoral.runtime.ways import CASCADE, LOCAL, OFFLOAD, Asked, Way, choose_way, explain_ways
 
-_LOG = log_of("runtime.placer")
 LATE_CALLS_MAX = 32
 BESIDE_S = 2.0  # an audit or a look-out: nobody waits, yet a peer that takes longer is not well
 CORRECTION_S = 30.0
 HEDGE_SHARE = 0.05
+RESERVE_SHARE = 0.1  # of a request's time: what is known of a run here may be too little
+GRACE_SHARE = 0.05
 ESCALATED, HEDGED = "escalated", "hedged"
-MAX_ESCALATION, STAYS, EXPLAIN = "max_escalation", "stays", "explain"
-
-Call = asyncio.Task[InferAnswer]
+EXPLAIN, DEADLINE = "explain", "deadline_ms"
 
 
 class LocalRuns(Protocol):
@@ -117,15 +127,7 @@ class Placer:
         """Counts a request, once, and ends what it had begun and nobody waits for any more."""
         for call in turn.calls:
             call.cancel()
-        counts = self.counts.setdefault(turn.request.model, Counts())
-        if task.cancelled():
-            counts.add(CANCELLED, "")
-        elif task.exception() is not None:
-            counts.add(FAILED, "")
-        else:
-            said = task.result().parameters
-            counts.add(turn.route, str(said["reason"]) if said["degraded"] else "")
-            counts.hedges += said.get("hedged") is True
+        self.counts.setdefault(turn.request.model, Counts()).tell(turn, task)
 
     async def _answer(self, turn: Turn) -> InferAnswer:
         """One request on its way; the deadline counts from its arrival."""
@@ -183,10 +185,11 @@ class Placer:
                 if self._may_send(turn) == "":
                     self._beside(turn, peer, lambda _: None)
 
-    async def _here(self, turn: Turn) -> InferAnswer:
-        """The run on this site; with every score where a gate wants them."""
-        left_ms = max((turn.deadline_s - self._clock.monotonic_s()) * 1e3, 0.001)
-        request = replace(turn.request, budget_ms=left_ms)
+    async def _here(self, turn: Turn, *, grace_s: float = 0.0) -> InferAnswer:
+        """The run on this site, which may end so much later than the deadline; with every score for a gate."""
+        left_ms = max((turn.deadline_s + grace_s - self._clock.monotonic_s()) * 1e3, 0.001)
+        parameters = {name: value for name, value in turn.request.parameters.items() if name != DEADLINE}
+        request = replace(turn.request, parameters=parameters, budget_ms=left_ms)
         if turn.cascade is not None:
             request = for_gate(request, turn.model)
         begun = self._runtime.begin(request)
@@ -207,7 +210,7 @@ class Placer:
             return marked(little, degraded=True, reason=refusal)
         call = self._call(turn, peer)
         await self._wait({call}, self._left_s(turn))
-        if not _good(call):
+        if not good(call):
             return marked(little, degraded=True, reason=self._why(turn, peer, call))
         turn.route = ESCALATED
         return marked(given_on(call.result(), turn, peer), plan=CASCADE)
@@ -220,7 +223,7 @@ class Placer:
             await self._wait({call}, self._patience_s(turn))
             if not call.done():
                 return await self._race(turn, peer, call)
-            if not _good(call):
+            if not good(call):
                 answer, reason = await self._instead(turn), self._why(turn, peer, call)
                 turn.route = LOCAL
                 return marked(answer, degraded=True, reason=reason)
@@ -240,20 +243,23 @@ class Placer:
         here = self._own(turn, self._instead(turn))
         if hedged:
             await self._wait({call, here}, self._left_s(turn), first=turn.cascade is None)
-        if not (hedged and _good(call)):
+        if not (hedged and good(call)):
             await self._wait({here}, None)
-            if not _good(here):
+            if not good(here):
                 await self._wait({call}, self._left_s(turn))
-        if _good(call) and (hedged or not _good(here)):
+        if good(call) and (hedged or not good(here)):
             turn.route = HEDGED if hedged else OFFLOAD
             return marked(given_on(call.result(), turn, peer), plan=OFFLOAD, **marks)
         turn.route = HEDGED if hedged else LOCAL
-        reason = self._why(turn, peer, call) if not _good(call) else "upstream_late"
+        reason = self._why(turn, peer, call) if not good(call) else "upstream_late"
         return marked(here.result(), degraded=True, reason=reason, **marks)
 
     async def _instead(self, turn: Turn) -> InferAnswer:
-        """The run here in place of an upstream that did not answer."""
-        answer = await self._here(turn)
+        """The run here in place of an upstream that did not answer.
+
+        It was begun in time as far as anybody could tell; where that was wrong, a little late is better than nothing.
+        """
+        answer = await self._here(turn, grace_s=GRACE_SHARE * turn.budget_s)
         return as_asked(answer, turn.request, turn.model) if turn.cascade is not None else answer
 
     async def _only_there(self, turn: Turn, refusal: LittoralError) -> InferAnswer:
@@ -263,7 +269,7 @@ class Placer:
             raise refusal
         call = self._call(turn, peer)
         await self._wait({call}, self._left_s(turn))
-        if not _good(call):
+        if not good(call):
             self._why(turn, peer, call)
             raise refusal
         turn.route = OFFLOAD
@@ -305,7 +311,7 @@ class Placer:
     def _own(self, turn: Turn, work: Coroutine[Any, Any, InferAnswer]) -> Call:
         """Begins something that ends with its request, unless it is kept."""
         call = asyncio.get_running_loop().create_task(work)
-        call.add_done_callback(_heard)
+        call.add_done_callback(heard)
         turn.calls.add(call)
         return call
 
@@ -341,7 +347,7 @@ class Placer:
 
         def arrived(done: Call) -> None:
             self._late.discard(done)
-            if _good(done):
+            if good(done):
                 then(done.result())
 
         call.add_done_callback(arrived)
@@ -350,19 +356,9 @@ class Placer:
         """Asks the big model about an answer that was trusted."""
         peer, _ = self._may_go_up(turn)
 
-        def seen(big: InferAnswer) -> None:
-            held = cascade.promise_holds
-            cascade.audits.add(differs(answer, big))
-            if held and not cascade.promise_holds:
-                _LOG.warning(
-                    "The cascade's promise no longer holds: answers kept here differ from the big model's too often. "
-                    "Run: littoral calibrate",
-                    model=turn.request.model,
-                    audits=len(cascade.audits.seen),
-                    differed=sum(cascade.audits.seen),
-                )
-
-        if peer is not None and self._beside(turn, peer, seen):
+        if peer is not None and self._beside(
+            turn, peer, lambda big: cascade.audited(turn.request.model, differs(answer, big))
+        ):
             self.counts.setdefault(turn.request.model, Counts()).audits += 1
 
     def _try_again(self, trial: Coroutine[Any, Any, None]) -> None:
@@ -376,23 +372,7 @@ class Placer:
         When the upstream goes silent, all that are away come home at once: each leaves room for the others.
         """
         _, cautious_ms = self._runtime.expected_ms(turn.request, besides=self._away)
-        return max(self._left_s(turn) - cautious_ms / 1e3, 0.0)
+        return max(self._left_s(turn) - max(cautious_ms / 1e3, RESERVE_SHARE * turn.budget_s), 0.0)
 
     def _left_s(self, turn: Turn) -> float:
         return max(turn.deadline_s - self._clock.monotonic_s() - self._lateness.margin_s, 0.0)
-
-
-def must_stay(request: InferRequest) -> bool:
-    """Whether the caller forbids that this request leaves the site."""
-    return bool(request.parameters.get(STAYS, False)) or request.parameters.get(MAX_ESCALATION, 1) == 0
-
-
-def _good(call: Call) -> bool:
-    """Whether a call has brought an answer."""
-    return call.done() and not call.cancelled() and call.exception() is None
-
-
-def _heard(call: Call) -> None:
-    """Takes note of a failure that nobody may have waited for."""
-    if not call.cancelled():
-        call.exception()

@@ -17,6 +17,7 @@ from littoral.serve.http_body import ChunkedBody, room_for, too_large
 from littoral.serve.http_head import Head
 from littoral.serve.http_limits import HttpLimits
 from littoral.serve.http_reply import Pending, Reply, error_reply
+from littoral.serve.http_stream import Stream, Streaming, begin, head_of
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _JOIN_BYTES_MAX: Final = 64 * 1024
@@ -41,7 +42,7 @@ class Door(Protocol):
 
     def refusal(self, head: Head, *, arrived: bool) -> Reply | None: ...
 
-    def answer(self, head: Head, body: Buffer) -> Reply | Pending: ...
+    def answer(self, head: Head, body: Buffer) -> Reply | Pending | Stream: ...
 
     def settle(self, pending: Pending) -> Reply | Pending: ...
 
@@ -165,7 +166,7 @@ class HttpConnection(asyncio.BufferedProtocol):
     def leave(self) -> None:
         """Ends the connection as soon as the request at hand is answered."""
         idle = self._pending is None and self._head is None and not self._waiting and not self._full
-        if idle:
+        if idle or isinstance(self._pending, Streaming):
             self._close()
 
     def abort(self) -> None:
@@ -313,11 +314,15 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._drop()
         self._deliver(head, self._door.answer(head, body))
 
-    def _deliver(self, head: Head, made: Reply | Pending) -> None:
+    def _deliver(self, head: Head, made: Reply | Pending | Stream) -> None:
         if isinstance(made, Pending):
             self._pending = made
             self._head = head
             made.future.add_done_callback(self._settled)
+        elif isinstance(made, Stream):
+            if self._transport is not None:
+                self._pending = begin(made, self._transport, head_of(made))
+                self._pending.future.add_done_callback(lambda _: self._close())
         else:
             self._send(head, made)
 

@@ -19,6 +19,7 @@ from littoral.serve.http_connection import HttpConnection
 from littoral.serve.http_head import Head, HeadReader
 from littoral.serve.http_limits import LIMITS, HttpLimits
 from littoral.serve.http_reply import PHRASES, Pending, Reply
+from littoral.serve.http_stream import Stream
 from littoral.serve.rest import Rest
 
 _SCRATCH_BYTES: Final = 256 * 1024
@@ -51,7 +52,7 @@ class HttpDoor:
         self._rest = Rest(plane, limits=limits, admit=admit, metrics=self._metrics)
         self.read_head: Callable[[bytes], Head] = HeadReader(limits).read
         self.refusal: Callable[..., Reply | None] = self._rest.refusal
-        self.answer: Callable[[Head, Buffer], Reply | Pending] = self._rest.answer
+        self.answer: Callable[[Head, Buffer], Reply | Pending | Stream] = self._rest.answer
         self.settle: Callable[[Pending], Reply | Pending] = self._rest.settle
         self._connections: set[HttpConnection] = set()
         self._counts: dict[int, int] = {}

@@ -100,6 +100,13 @@ def _fixed_paths() -> dict[str, Any]:
             "get": _operation("serverReady", "Whether all models are ready", _json(ref("Ready")), open_to_all=True)
         },
         "/v2/models/stats": {"get": _operation("allStatistics", "Statistics of all models", _json(ref("Statistics")))},
+        "/v2/littoral/corrections": {
+            "get": _operation(
+                "corrections",
+                "Late answers of upstreams, as server-sent events without an end",
+                _answers("text/event-stream", {"type": "string"}),
+            )
+        },
         "/v2/repository/index": {
             "get": _operation("index", "Every model and version with its state", _json(ref("Index"))),
             "post": _operation(

@@ -28,7 +28,9 @@ from littoral.serve.http_reply import (
     json_reply,
     wanted_coding,
 )
+from littoral.serve.http_stream import Stream
 from littoral.serve.openapi import openapi
+from littoral.serve.rest_corrections import corrections
 from littoral.serve.rest_infer import infer
 from littoral.serve.rest_predict import predict
 
@@ -47,7 +49,7 @@ _HINT: Final = (
     b"GET  /metrics   GET /openapi.json\n"
 )
 
-Verb = Callable[[Head, "Call", Buffer], Reply | Pending]
+Verb = Callable[[Head, "Call", Buffer], Reply | Pending | Stream]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Rest:
             ("v2", "health", "live"): _get(self._live, open_to_all=True),
             ("v2", "health", "ready"): _get(self._ready, open_to_all=True),
             ("v2", "models", "stats"): _get(self._statistics),
+            ("v2", "littoral", "corrections"): _get(self._corrections),
             ("v2", "repository", "index"): {"GET": Call(self._index), "POST": Call(self._index)},
             ("metrics",): _get(self._metrics_text, open_to_all=True),
             ("openapi.json",): _get(self._openapi, open_to_all=True),
@@ -112,7 +115,7 @@ class Rest:
             refused = self._plane.would_refuse(call.model, call.version, budget_ms=head.deadline_ms)
         return None if refused is None else error_reply(refused)
 
-    def answer(self, head: Head, body: Buffer) -> Reply | Pending:
+    def answer(self, head: Head, body: Buffer) -> Reply | Pending | Stream:
         """The answer to a whole request, at once or later; it never raises."""
         call: Call = head.call
         try:
@@ -125,7 +128,7 @@ class Rest:
         except Exception:
             logger.exception("a request to %s failed", "/".join(head.path)[:200])
             return fault_reply()
-        return self._shape(head, made) if head.accept_encoding else made
+        return self._shape(head, made) if head.accept_encoding and not isinstance(made, Stream) else made
 
     def settle(self, pending: Pending) -> Reply | Pending:
         """The answer, now that its future is done; it never raises."""
@@ -157,7 +160,10 @@ class Rest:
         assert verb is not None
 
         def go_on(content: bytes) -> Reply | Pending:
-            return self._shape(head, verb(head, call, content))
+            made = verb(head, call, content)
+            if isinstance(made, Stream):
+                raise Invalid("coding_unknown", "A request for a stream has no body. Send none, and no encoding.")
+            return self._shape(head, made)
 
         if len(body) <= _INLINE_BYTES_MAX:
             return go_on(inflate(bytes(body), head.content_encoding, bytes_max=bytes_max))
@@ -276,6 +282,9 @@ class Rest:
     def _unload(self, head: Head, call: Call, body: Buffer) -> Pending:
         views.check_unload_request(body)
         return _later(self._plane.unload(call.model))
+
+    def _corrections(self, head: Head, call: Call, body: Buffer) -> Reply | Stream:
+        return corrections(self._plane, head)
 
     def _metrics_text(self, head: Head, call: Call, body: Buffer) -> Reply:
         return Reply(200, [self._metrics()], CONTENT_TYPE.encode())
