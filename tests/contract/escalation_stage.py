@@ -121,7 +121,7 @@ class Edge:
     server: Server
 
     def metrics(self) -> dict[str, dict[Row, float]]:
-        """Every sample by metric and label values."""
+        """Every sample by metric and label values, in the order of the labels' names."""
         with urlopen(f"{self.server.url}/metrics") as reply:
             text = reply.read().decode()
         found: dict[str, dict[Row, float]] = {}
@@ -142,7 +142,7 @@ class Edge:
     def breaker(self) -> str:
         """The state of the only upstream's breaker."""
         states = self.metrics()["littoral_upstream_breaker"]
-        return next(row[1] for row, on in states.items() if on)
+        return next(row[0] for row, on in states.items() if on)
 
     async def until(self, holds: Callable[[Edge], bool], *, seconds: float = 20.0) -> None:
         """Waits until something is seen in this node."""

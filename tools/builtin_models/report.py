@@ -100,7 +100,7 @@ def page(report: dict[str, Any]) -> str:
         "",
         f"The little model in static int8 takes {int8['time_over_float']:.2f} times its float32 time, in "
         f"{int8['bytes']:,} instead of {int8['bytes_float']:,} bytes, at {_percent(int8['accuracy'])} against "
-        f"{_percent(int8['accuracy_float'])} held-out accuracy: {verdict}. {int8['reason']}",
+        f"{_percent(int8['accuracy_float'])} validation accuracy: {verdict}. {int8['reason']}",
         "",
         "## Passing on the doubtful",
         "",

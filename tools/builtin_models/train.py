@@ -81,14 +81,17 @@ def _found(design: nets.Design, model: Path, heldout: Set) -> tuple[dict[str, An
     }, logits
 
 
-def _int8(design: nets.Design, whole: Path, train: Set, heldout: Set, folder: Path) -> tuple[Path, dict[str, Any]]:
-    """Tries the little model in int8 and returns the file to ship, with the figures that decided."""
+def _int8(design: nets.Design, whole: Path, train: Set, validation: Set, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Tries the little model in int8 and returns the file to ship, with the figures that decided.
+
+    Validation pictures decide, because the held-out ones may choose nothing.
+    """
     small = folder / "int8.onnx"
     chosen = np.stack([pictures.sized(jpeg, design.side_px) for jpeg in train.jpegs[:CALIBRATION]])
     export.quantized(whole, small, pictures.normalised(chosen))
     paces = measure.paced({"float": (whole, design.side_px), "int8": (small, design.side_px)}, rounds=400)
     share = {
-        name: float((measure.answered(path, design.side_px, heldout.jpegs).argmax(1) == heldout.classes).mean())
+        name: float((measure.answered(path, design.side_px, validation.jpegs).argmax(1) == validation.classes).mean())
         for name, path in (("float", whole), ("int8", small))
     }
     ratio = paces["int8"] / paces["float"]
@@ -157,7 +160,7 @@ def main(given: Sequence[str] | None = None) -> None:
             made = Path(scratch) / f"{design.name}.onnx"
             export.written(net, design, len(LABELS), made)
             if design is nets.LITTLE:
-                made, int8 = _int8(design, made, train, heldout, Path(scratch))
+                made, int8 = _int8(design, made, train, validation, Path(scratch))
             model = asked.out / design.name / "1" / "model.onnx"
             model.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(made, model)

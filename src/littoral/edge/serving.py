@@ -17,7 +17,6 @@ from littoral.core.request import InferAnswer
 from littoral.edge.node import Node, Standing
 from littoral.edge.settings import Bounds, NodeSettings
 from littoral.model.function import PythonOperator
-from littoral.model.memory import keep_one_heap
 
 _COLLECT_EVERY = (20_000, 50, 100)
 
@@ -93,7 +92,6 @@ def run_node(settings: NodeSettings, *, on_ready: Callable[[Standing], None] = l
         on_ready(standing)
         await node.run_until_stopped()
 
-    keep_one_heap()
     with asyncio.Runner(loop_factory=_new_loop()) as runner:
         runner.run(run())
 

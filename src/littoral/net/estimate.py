@@ -3,8 +3,8 @@
 Transfer time is a round trip plus size over rate, so a regression of time on size gives both, with older transfers
 counting less (recursive least squares with forgetting: Haykin, "Adaptive Filter Theory", ch. 10). How far a transfer is
 off grows with its time, so each counts by one over its time; else the few that met a gap in the signal would rule the
-line. The spread of what the line does not explain gives quantiles. When the residuals lean to one side for long (Page, "Continuous
-inspection schemes", Biometrika 41, 1954) the link has changed, and what was learnt before it is forgotten.
+line. The spread of what the line does not explain gives quantiles. When the residuals lean to one side for long (Page,
+"Continuous inspection schemes", Biometrika 41, 1954) the link has changed, and what was learnt is forgotten.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections import deque
 from dataclasses import dataclass
 from math import inf, isfinite, sqrt
 
-# Weight of the past after each transfer: about five transfers count. On recorded 3G, 4G and 5G links with two pictures a
-# second this halves the error of the next prediction against 0.94; on a steady link with 8 % jitter it is 3 % off, not 2.
+# Weight of the past after each transfer: about five transfers count. On recorded 3G, 4G and 5G links with two pictures
+# a second this halves the error of the next prediction against 0.94; on a steady link with 8 % jitter it is 3 % off.
 FORGET = 0.8
 RESIDUALS_MAX = 32
 SAMPLES_KEPT_ON_CHANGE = 3
