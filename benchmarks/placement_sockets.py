@@ -148,7 +148,7 @@ class Site:
         return begun if isinstance(begun, InferAnswer) else await begun
 
     def _by_last_sample(self, upstream: Upstream) -> Ask:
-        """Is told the link's rate of one second ago; with a cascade it has only "all there" beside "here"."""
+        """Is told the link's rate of one second ago; for one model on both sides."""
         here_ms, there_ms = self.typical_ms
         trace, there = self.setting.trace, _there(upstream)
 
@@ -190,10 +190,11 @@ async def _run_setting(setting: Setting, replay: Replay, cloud: tuple[str, int],
     middle = [float(np.median([one.here_ms for one in found])), float(np.median([one.there_ms for one in found]))]
     rule = replay.rule if setting.cascade else None
     site = Site(setting, replay.pair, rule, runtime, link, (middle[0], middle[1]))
-    courses: dict[str, list[Digest]] = {arm: [] for arm in ARMS}
+    arms = [arm for arm in ARMS if not (setting.cascade and arm == "last sample")]
+    courses: dict[str, list[Digest]] = {arm: [] for arm in arms}
     try:
         for turn in range(rounds):
-            for arm in (*ARMS[turn:], *ARMS[:turn]):
+            for arm in (*arms[turn:], *arms[:turn]):
                 courses[arm].append(digest(await site.course(arm, found)))
     finally:
         await link.stop()
@@ -203,7 +204,7 @@ async def _run_setting(setting: Setting, replay: Replay, cloud: tuple[str, int],
 
 def run_sockets(lines: Lines, replay: Replay, folder: Path, *, quick: bool, say: Callable[[str], None]) -> None:
     """The settings in turn, each arm's figures by sockets and by replay."""
-    seconds, rounds = (6.0, 1) if quick else (15.0, 2)
+    seconds, rounds = (6.0, 1) if quick else (12.0, 2)
     cloud = lay_out((BIG,), folder / "cloud")
     edge = lay_out((LITTLE, BIG), folder / "edge")
     with served(cloud) as address:

@@ -50,7 +50,8 @@ def _set_up(line: Line) -> str:
         f"trips (assumed, traces hold none): {trips}. The cascade promises at most {line['loss_max']:.0%} loss and "
         f"escalates {line['pass_rate']:.0%} at its cheapest threshold; bounded means at most "
         f"{line['escalation_max']:.0%}. A request without an answer in time counts with its whole deadline, in every "
-        "arm; accuracy is of what was answered in time, local answers in place of late ones included."
+        "arm; the runtime refuses what would probably be late, while the edge-only arm always tries. Accuracy is of "
+        "what was answered in time, local answers in place of late ones included."
     )
 
 

@@ -2,8 +2,8 @@
 
     LITTORAL_DATA=... python benchmarks/promise.py --out benchmarks/results/promise.jsonl
 
-Both models run once over the labelled pictures. Then, 1,000 times for each stated loss: one half calibrates, as `littoral
-calibrate` does, and the other half, which it never saw, says what was really lost. Takes about half a minute.
+Both models run once over the labelled pictures. Then, 1,000 times for each stated loss: one half calibrates, as
+`littoral calibrate` does, and the other half, which it never saw, says what was really lost. Takes half a minute.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from benchmarks import table
 import littoral
 from docs.collect import ROOT, fenced, sections, tables
 from littoral.cli.own_server import own_server
+from littoral.core.clock import ManualClock
 from littoral.edge.serving import Options
 from littoral.edge.settings import NodeSettings
 from littoral.model.manifest import (
@@ -29,6 +30,12 @@ from littoral.model.manifest import (
     TensorSection,
 )
 from littoral.monitor.meters import Meters
+from littoral.plan.cascade import Calibration, CurvePoint, Gate
+from littoral.runtime.cascading import Cascade
+from littoral.runtime.peer import Peer
+from littoral.runtime.placed import Counts
+from littoral.runtime.placer import Placer
+from littoral.runtime.placing_meters import families
 from littoral.serve.grpc_limits import GrpcLimits
 from littoral.serve.http_limits import HttpLimits
 from littoral.serve.openapi import openapi
@@ -131,6 +138,17 @@ def test_every_manifest_that_a_page_shows_is_one(page: Path) -> None:
         msgspec.convert(tomllib.loads(text), Manifest)
 
 
+def busy_placer() -> Placer:
+    """A placer that has placed a request, knows a link and has a cascade."""
+    peer = Peer("cloud", None, clock=ManualClock())  # type: ignore[arg-type]
+    peer.link_up.add(1000, 10, now_s=0)
+    gate = Gate((0.0,) * 5, (0.0,) * 4, (1.0,) * 4)
+    cascade = Cascade("big", Calibration(gate, (CurvePoint(0.5, 0.3, 0.01, 0.02),), 0.02, 0.95, 100), (peer,))
+    placer = Placer(None, [peer], clock=ManualClock(), cascades={"m": cascade})  # type: ignore[arg-type]
+    placer.counts["m"] = Counts({"local": 1}, {"upstream_late": 1})
+    return placer
+
+
 def test_every_metric_is_documented_with_its_type_and_labels() -> None:
     # given meters that have counted something of everything
     meters = Meters()
@@ -139,6 +157,7 @@ def test_every_metric_is_documented_with_its_type_and_labels() -> None:
     meters.door_requests.labels("http", "200").inc()
     meters.connections.labels("http").set(1)
     meters.watch_states(lambda: {"READY": 1})
+    meters.watch(lambda: families(busy_placer()))
 
     # when they are collected
     counted = {}

@@ -12,6 +12,7 @@ from random import Random
 
 import pytest
 
+from littoral.core.clock import ManualClock
 from littoral.core.errors import Unavailable
 from littoral.core.request import InferAnswer
 from littoral.plan.allowance import ShareAllowance, TimedAllowance
@@ -71,9 +72,10 @@ def _tell(
     change: Callable[[Cascade], None] = lambda cascade: None,
     refuses: bool = False,
     linger_s: float = 0.0,
+    time: ManualClock | None = None,
 ) -> Story:
     """Traffic of about 12 requests a second, a third of them doubtful, for so many simulated seconds."""
-    time = clock()
+    time = time or clock()
     chance = Random(seed)
 
     async def story() -> Story:
@@ -279,6 +281,19 @@ def test_the_simulation_bites_a_placer_that_waits_for_its_upstream_is_caught() -
 
     # then the deadline is seen to be broken
     assert run_simulated(story(), time) > DEADLINE_S
+
+
+class Jumping(ManualClock):
+    """A clock whose time of day is set to and fro by years, as a device without a battery has it."""
+
+    def wall_s(self) -> float:
+        return super().wall_s() + (1e8 if int(self.monotonic_s()) % 2 else -1e8)
+
+
+def test_a_clock_that_jumps_changes_nothing() -> None:
+    steady, jumping = _tell(flapping, seed=3), _tell(flapping, seed=3, time=Jumping())
+    assert [told.took_s for told in steady.told] == [told.took_s for told in jumping.told]
+    assert steady.counts == jumping.counts
 
 
 def test_one_seed_tells_one_story() -> None:

@@ -61,15 +61,10 @@ def command(
     from littoral.cli.table import json_line
     from littoral.serve.statuses import status_of
 
+    names = list(expand(files))
+    parameters = _parameters(names, top_k=top_k, threshold=threshold, explain=explain)
     place = find_place(model, url, read_api_key(api_key_file))
     click.echo(place.story, err=True)
-    names = list(expand(files))
-    parameters: dict[str, Parameter] = {"top_k": top_k}
-    if threshold is not None:
-        parameters["threshold"] = threshold
-    if explain:
-        _check_one(names)
-        parameters["explain"] = True
     failures: list[LittoralError] = []
     table: Table | None = None
     # Where the rows themselves go to a terminal they are the progress.
@@ -141,9 +136,15 @@ def _table(names: Sequence[str], *, boxes: bool, as_json: bool) -> Table:
     return Table(columns, as_json=as_json)
 
 
-def _check_one(names: Sequence[str]) -> None:
-    if len(names) != 1:
-        raise Invalid("pictures_several", f"--explain is for one picture; {len(names)} came. Name one file.")
+def _parameters(names: Sequence[str], *, top_k: int, threshold: float | None, explain: bool) -> dict[str, Parameter]:
+    parameters: dict[str, Parameter] = {"top_k": top_k}
+    if threshold is not None:
+        parameters["threshold"] = threshold
+    if explain:
+        if len(names) != 1:
+            raise Invalid("pictures_several", f"--explain is for one picture; {len(names)} came. Name one file.")
+        parameters["explain"] = True
+    return parameters
 
 
 def _rows(

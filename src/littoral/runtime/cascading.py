@@ -92,7 +92,7 @@ class Cascade:
 
     def may_send(self, size_bytes: float, *, now_s: float) -> str:
         """Why a doubtful answer may not go up ("escalation_limit", "upload_limit"); "" where it may, and takes it."""
-        if not self.escalations.spend():
+        if self.escalations.share < 1.0 and not self.escalations.spend():
             return "escalation_limit"
         if self.upload is not None and not self.upload.spend(size_bytes, now_s=now_s):
             return "upload_limit"

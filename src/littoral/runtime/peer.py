@@ -33,7 +33,7 @@ UNKNOWN_COMPUTE_MS = 20.0
 TRIAL_S_MAX = 2.0
 # A trial costs some hundred bytes; not to notice that an upstream is back costs answers.
 LIMITS = BreakerLimits(pause_s_max=4.0, pause_growth=1.5)
-LOOK_OUT_S, LOOK_OUT_S_MAX = 5.0, 60.0
+LOOK_OUT_S, LOOK_OUT_S_MAX = 2.0, 60.0
 OLD_S = 2.0  # an estimate of this age may be of another time
 
 
@@ -104,6 +104,7 @@ class Peer:
         self.link_up = LinkEstimator()
         self._models: dict[str, Elsewhere] = {}
         self._looked_out_s = -inf
+        self._back_s = -inf
         self._look_out_s = LOOK_OUT_S
 
     @property
@@ -154,6 +155,7 @@ class Peer:
         else:
             now_s = self._clock.monotonic_s()
             self._outdated(0.0, (now_s - started_s) * 1e3)
+            self._back_s = now_s
             self.breaker.succeeded(slow=False, now_s=now_s)
 
     def _trial_s(self) -> float:
@@ -213,7 +215,8 @@ class Peer:
         took_s = self._clock.monotonic_s() - started_s
         self.answered += 1
         verdict.answered(slow=took_s > useful_s)
-        self._learn(request.model, answer, took_s * 1e3, size_bytes)
+        if started_s >= self._back_s or took_s <= useful_s:  # what an outage held up tells nothing of today's link
+            self._learn(request.model, answer, took_s * 1e3, size_bytes)
         return answer
 
     async def close(self) -> None:

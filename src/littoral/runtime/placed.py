@@ -67,6 +67,7 @@ class Counts:
     degraded: dict[str, int] = field(default_factory=dict)
     hedges: int = 0
     audits: int = 0
+    corrections: int = 0
 
     def tell(self, turn: Turn, task: Call) -> None:
         """One request more, which has ended."""

@@ -127,7 +127,7 @@ class Placer:
         """Counts a request, once, and ends what it had begun and nobody waits for any more."""
         for call in turn.calls:
             call.cancel()
-        self.counts.setdefault(turn.request.model, Counts()).tell(turn, task)
+        self._counts(turn.request.model).tell(turn, task)
 
     async def _answer(self, turn: Turn) -> InferAnswer:
         """One request on its way; the deadline counts from its arrival."""
@@ -178,12 +178,15 @@ class Placer:
         for peer in turn.peers:
             if peer.due:
                 self._try_again(peer.try_again())
-                continue
-            idle = peer is not way.peer and not peer.open and peer.stale
-            if idle and peer.elsewhere(turn.target).typical_ms() < way.cost_ms:
-                peer.looked_out()
-                if self._may_send(turn) == "":
-                    self._beside(turn, peer, lambda _: None)
+            elif peer is not way.peer and peer.elsewhere(turn.target).typical_ms() < way.cost_ms:
+                self._look_at(turn, peer, lambda _: None)
+
+    def _look_at(self, turn: Turn, peer: Peer, then: Callable[[InferAnswer], None]) -> None:
+        """Asks a peer about a request that it was not chosen for, if what is known of its link is old."""
+        if peer.stale and not peer.open:
+            peer.looked_out()
+            if self._may_send(turn) == "":
+                self._beside(turn, peer, then)
 
     async def _here(self, turn: Turn, *, grace_s: float = 0.0) -> InferAnswer:
         """The run on this site, which may end so much later than the deadline; with every score for a gate."""
@@ -283,6 +286,7 @@ class Placer:
             return None, "upstream_down"
         cost_ms, best = min(costs, key=lambda cost: cost[0])
         if cost_ms > left_ms:
+            self._look_at(turn, best, partial(self._correct, turn, best))
             return None, "no_time"
         refusal = self._may_send(turn)
         return (None, refusal) if refusal else (best, "")
@@ -326,10 +330,15 @@ class Placer:
     def _why(self, turn: Turn, peer: Peer, call: Call) -> str:
         """Why a call brought nothing, as the word that the answer carries; one that is late may bring a correction."""
         if not call.done():
-            self._keep(turn, call, lambda answer: self.corrections.publish(given_on(answer, turn, peer)))
+            self._keep(turn, call, partial(self._correct, turn, peer))
             return "upstream_late"
         error = None if call.cancelled() else call.exception()
         return word(error.code) if isinstance(error, LittoralError) else "upstream_failed"
+
+    def _correct(self, turn: Turn, peer: Peer, answer: InferAnswer) -> None:
+        """A late answer, for those who still want it."""
+        self._counts(turn.request.model).corrections += 1
+        self.corrections.publish(given_on(answer, turn, peer))
 
     def _beside(self, turn: Turn, peer: Peer, then: Callable[[InferAnswer], None]) -> bool:
         """A call that nobody waits for; False where there are enough of them."""
@@ -355,11 +364,12 @@ class Placer:
     def _audit(self, turn: Turn, cascade: Cascade, answer: InferAnswer) -> None:
         """Asks the big model about an answer that was trusted."""
         peer, _ = self._may_go_up(turn)
+        name = turn.request.model
+        if peer is not None and self._beside(turn, peer, lambda big: cascade.audited(name, differs(answer, big))):
+            self._counts(name).audits += 1
 
-        if peer is not None and self._beside(
-            turn, peer, lambda big: cascade.audited(turn.request.model, differs(answer, big))
-        ):
-            self.counts.setdefault(turn.request.model, Counts()).audits += 1
+    def _counts(self, model: str) -> Counts:
+        return self.counts.setdefault(model, Counts())
 
     def _try_again(self, trial: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(trial)

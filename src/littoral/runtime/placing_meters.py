@@ -34,8 +34,8 @@ def families(placer: Placer) -> Iterator[Family]:
     yield Family("hedged_requests", "Requests that ran here and upstream at once.", _MODEL, hedges, counts=True)
     audits = [((name,), one.audits) for name, one in counts]
     yield Family("audits_sent", "Confident answers that were checked upstream.", _MODEL, audits, counts=True)
-    late = [((), float(placer.corrections.count))]
-    yield Family("corrections", "Answers of upstreams that came after their request's.", (), late, counts=True)
+    late = [((name,), one.corrections) for name, one in counts]
+    yield Family("corrections", "Answers of upstreams that came after their request's.", _MODEL, late, counts=True)
     yield from _cascades(placer)
     yield from _upstreams(placer.peers, {peer.name: peer.known() for peer in placer.peers})
 

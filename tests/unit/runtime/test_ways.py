@@ -1,0 +1,101 @@
+"""Which way a request goes, by what everything costs now."""
+
+from __future__ import annotations
+
+import json
+from math import inf
+
+from littoral.core.clock import ManualClock
+from littoral.plan.cascade import Calibration, CurvePoint, Gate
+from littoral.runtime.peer import Peer
+from littoral.runtime.ways import CASCADE, LOCAL, OFFLOAD, Asked, choose_way, explain_ways
+
+GATE = Gate((0.0,) * 5, (0.0,) * 4, (1.0,) * 4)
+POINTS = (CurvePoint(inf, 1.0, 0.0, 0.0), CurvePoint(0.9, 0.4, 0.0, 0.01), CurvePoint(0.6, 0.2, 0.01, 0.02))
+PROMISE = Calibration(GATE, POINTS, 0.02, 0.95, 1000)
+
+
+class Silent:
+    """A caller that nobody asks anything."""
+
+    async def infer(self, request: object, *, timeout_s: float) -> object: ...
+
+    async def alive(self, *, timeout_s: float) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+def peer(name: str = "cloud", *, trip_ms: float = 10.0, bytes_per_ms: float = 1000.0, compute_ms: float = 5.0) -> Peer:
+    """An upstream on a link that was measured as so and so."""
+    made = Peer(name, Silent(), clock=ManualClock())  # type: ignore[arg-type]
+    for size in (1000, 20_000, 50_000) * 10:
+        made.link_up.add(size, trip_ms + size / bytes_per_ms, now_s=0.0)
+        made.elsewhere("big").compute_ms.append(compute_ms)
+    return made
+
+
+def down() -> Peer:
+    made = peer("gone")
+    for _ in range(3):
+        made.breaker.failed(now_s=0.0)
+    return made
+
+
+def asked(local_ms: float, *, deadline_ms: float = 200.0, calibrated: bool = False, offload: bool = True) -> Asked:
+    return Asked("big", local_ms, 10_000, deadline_ms, PROMISE if calibrated else None, offload)
+
+
+def test_the_cheaper_place_wins() -> None:
+    assert choose_way(asked(local_ms=5), [peer()]).plan == LOCAL
+    assert choose_way(asked(local_ms=500), [peer()]).plan == OFFLOAD
+
+
+def test_of_several_upstreams_the_cheapest_is_asked() -> None:
+    near, far = peer("near", trip_ms=5), peer("far", trip_ms=80)
+    assert choose_way(asked(local_ms=500), [far, near]).peer is near
+
+
+def test_an_upstream_that_is_down_is_no_choice() -> None:
+    assert choose_way(asked(local_ms=500), [down()]).plan == LOCAL
+    assert choose_way(asked(local_ms=5, calibrated=True), [down()]).plan == LOCAL
+    assert choose_way(asked(local_ms=5), []).plan == LOCAL
+
+
+def test_what_would_come_too_late_is_not_sent() -> None:
+    slow = peer(trip_ms=150)
+    assert choose_way(asked(local_ms=500, deadline_ms=100), [slow]).plan == LOCAL
+
+
+def test_with_a_promise_to_keep_everything_goes_through_the_gate_or_up() -> None:
+    assert choose_way(asked(local_ms=5, calibrated=True), [peer(trip_ms=60)]).plan == CASCADE
+    assert choose_way(asked(local_ms=100, calibrated=True), [peer()]).plan == OFFLOAD
+    assert choose_way(asked(local_ms=100, calibrated=True, offload=False), [peer()]).plan == CASCADE
+
+
+def test_on_a_good_link_the_gate_is_more_careful_than_the_promise_needs_and_on_a_bad_one_not() -> None:
+    good = choose_way(asked(local_ms=100, calibrated=True, offload=False), [peer(trip_ms=1, compute_ms=1)])
+    bad = choose_way(asked(local_ms=5, calibrated=True, offload=False), [peer(trip_ms=100)])
+    assert good.threshold == inf
+    assert bad.threshold == POINTS[-1].threshold
+
+
+def test_the_explanation_tells_every_candidate_its_terms_and_the_winner() -> None:
+    # given a cascade with one upstream that is well and one that is down
+    peers = [peer("near", trip_ms=60), down()]
+    question = asked(local_ms=5, calibrated=True)
+
+    # when it is chosen and explained
+    chosen = choose_way(question, peers)
+    rows = json.loads(explain_ways(question, peers, chosen))["candidates"]
+
+    # then each candidate is there once, its terms add up to its cost, and the winner is the one that was chosen
+    assert [(row["plan"], row.get("upstream")) for row in rows] == [
+        ("local", None),
+        ("offload", "near"),
+        ("cascade", "near"),
+        ("offload", "gone"),
+    ]
+    assert [row["plan"] for row in rows if row["chosen"]] == [chosen.plan] == ["cascade"]
+    for row in rows[:3]:
+        assert abs(sum(row["terms"].values()) - row["cost_ms"]) < 0.01
+    assert rows[3]["down"]
