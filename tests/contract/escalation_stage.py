@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from urllib.request import urlopen
 
 import numpy as np
@@ -209,7 +210,9 @@ async def traffic(
     """Pictures at a steady pace, whatever becomes of those before; `at`: what to do when, in seconds."""
     story = Story()
     before = await asyncio.to_thread(node.counts)
-    pictures = itertools.cycle([(file.name, file.read_bytes()) for file in picture_files()])
+    files = picture_files()
+    Random(1).shuffle(files)  # doubtful pictures come in all classes, and in some more than in others
+    pictures = itertools.cycle([(file.name, file.read_bytes()) for file in files])
     started_s = time.monotonic()
     happenings = sorted((at or {}).items())
     async with AsyncClient(node.server.url, retries=0) as client:

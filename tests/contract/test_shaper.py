@@ -17,10 +17,14 @@ FAST = Weather(1e9, 0.0)
 
 
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while chunk := await reader.read(65536):
-        writer.write(chunk)
-        await writer.drain()
-    writer.close()
+    try:
+        while chunk := await reader.read(65536):
+            writer.write(chunk)
+            await writer.drain()
+    except ConnectionError:
+        return  # the link broke off, as it should
+    finally:
+        writer.close()
 
 
 @asynccontextmanager

@@ -29,6 +29,7 @@ OWN_PARAMETERS = ("deadline_ms", "explain")  # of a request, not of its model: t
 LATE = "answer_late"  # what a caller raises whose own patience is over
 HOPS_MAX = 4
 RECENT_MAX = 32
+WAITING_MAX = 256  # calls at a time: each holds a connection and its request
 UNKNOWN_COMPUTE_MS = 20.0
 TRIAL_S_MAX = 2.0
 # A trial costs some hundred bytes; not to notice that an upstream is back costs answers.
@@ -98,6 +99,7 @@ class Peer:
         self.asked = 0
         self.answered = 0
         self.bytes_up = 0
+        self.waiting = 0
         self._caller = caller
         self._clock = clock
         self.breaker = Breaker(LIMITS, chance or Random(name))
@@ -113,6 +115,11 @@ class Peer:
         return self.breaker.state is not BreakerState.CLOSED
 
     @property
+    def usable(self) -> bool:
+        """Whether it may be asked now: it is not left alone, and not too many wait for it already."""
+        return not self.open and self.waiting < WAITING_MAX
+
+    @property
     def due(self) -> bool:
         """Whether the breaker would let a trial call out now."""
         return self.breaker.due(now_s=self._clock.monotonic_s())
@@ -122,8 +129,8 @@ class Peer:
         return self.link_up.estimate(now_s=self._clock.monotonic_s())
 
     def link(self) -> Link:
-        """The link as prices want it; down while the breaker is open."""
-        if self.open:
+        """The link as prices want it; down while nothing may be asked."""
+        if not self.usable:
             return Link(0.0, 0.0, inf)
         known = self.known()
         return Link(known.bytes_per_ms, known.bytes_per_ms, known.round_trip_ms)
@@ -192,6 +199,7 @@ class Peer:
         """
         started_s = self._clock.monotonic_s()
         self.asked += 1
+        self.waiting += 1
         self.bytes_up += int(size_bytes)
         verdict = _Verdict(self.breaker, self._clock)
         late = asyncio.get_running_loop().call_later(useful_s, verdict.failed)
@@ -211,6 +219,7 @@ class Peer:
             _LOG.warning("Upstream answered what cannot be read.", upstream=self.name, reason=repr(error)[:300])
             raise Corrupt("reply_wrong", f"Upstream {self.name} answered nonsense.", upstream=self.name) from error
         finally:
+            self.waiting -= 1
             late.cancel()
         took_s = self._clock.monotonic_s() - started_s
         self.answered += 1

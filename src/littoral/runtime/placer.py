@@ -183,7 +183,7 @@ class Placer:
 
     def _look_at(self, turn: Turn, peer: Peer, then: Callable[[InferAnswer], None]) -> None:
         """Asks a peer about a request that it was not chosen for, if what is known of its link is old."""
-        if peer.stale and not peer.open:
+        if peer.stale and peer.usable:
             peer.looked_out()
             if self._may_send(turn) == "":
                 self._beside(turn, peer, then)
@@ -281,9 +281,9 @@ class Placer:
     def _may_go_up(self, turn: Turn) -> tuple[Peer | None, str]:
         """The upstream to ask now, or why there is none; takes what it may cost from the allowances."""
         left_ms = self._left_s(turn) * 1e3
-        costs = [(peer.typical_ms(turn.target, turn.size_bytes), peer) for peer in turn.peers if not peer.open]
+        costs = [(peer.typical_ms(turn.target, turn.size_bytes), peer) for peer in turn.peers if peer.usable]
         if not costs:
-            return None, "upstream_down"
+            return None, "upstream_down" if all(peer.open for peer in turn.peers) else "upstream_busy"
         cost_ms, best = min(costs, key=lambda cost: cost[0])
         if cost_ms > left_ms:
             self._look_at(turn, best, partial(self._correct, turn, best))

@@ -15,7 +15,7 @@ from littoral.core.errors import Corrupt, Expired, Invalid, LittoralError, Overl
 from littoral.core.request import InferAnswer, InferRequest, Parameter
 from littoral.core.tensor import Tensor, TensorSpec
 from littoral.net.breaker import BreakerState
-from littoral.runtime.peer import HOPS, HOPS_MAX, Peer, check_hops
+from littoral.runtime.peer import HOPS, HOPS_MAX, WAITING_MAX, Peer, check_hops
 from littoral.testing.simulated_time import run_simulated
 
 SPEC = TensorSpec("y", "FP32", (-1,))
@@ -121,6 +121,18 @@ def test_a_caller_who_goes_away_says_nothing_about_the_peer() -> None:
                 await asking
 
     assert told(Caller(takes_s=1.0), leaving).breaker.state is BreakerState.CLOSED
+
+
+def test_no_more_than_so_many_calls_wait_for_a_peer() -> None:
+    async def crowd(peer: Peer) -> None:
+        asking = [asyncio.ensure_future(ask(peer, useful_s=60.0)) for _ in range(WAITING_MAX)]
+        await asyncio.sleep(0.1)
+        assert not peer.usable
+        assert peer.link().down
+        await asyncio.gather(*asking)
+        assert peer.usable
+
+    told(Caller(takes_s=1.0), crowd)
 
 
 @pytest.mark.parametrize(
