@@ -18,6 +18,7 @@ from littoral.model.memory import release_memory
 from littoral.model.model import Model
 from littoral.model.onnx_file import weight_files
 from littoral.model.repository import ModelSource
+from littoral.model.self_test import prove
 from littoral.model.tasks.anomaly import watch
 from littoral.model.tasks.build import build_task
 
@@ -25,8 +26,9 @@ from littoral.model.tasks.build import build_task
 def open_model(source: ModelSource) -> Model:
     """Opens one version of a model; blocks for as long as the engine takes (milliseconds to seconds).
 
-    Raises `Corrupt` (`model_unreadable`), `Invalid` (`manifest_wrong`, `signature_unusable`, `provider_unknown`,
-    `setting_unknown`), `Unavailable` (`engine_missing`, `file_unreadable`, `memory_short`); each names the file.
+    Raises `Corrupt` (`model_unreadable`, `self_test_failed`, `self_test_wrong`), `Invalid` (`manifest_wrong`,
+    `signature_unusable`, `provider_unknown`, `setting_unknown`), `Unavailable` (`engine_missing`, `file_unreadable`,
+    `memory_short`); each names the file.
     """
     manifest = source.manifest()
     if source.operator is not None:
@@ -54,6 +56,7 @@ def _open_file(source: ModelSource, manifest: Manifest) -> Model:
         task = build_task(manifest, engine.inputs, engine.outputs, quantization=engine.quantization)
         model = Model(source.name, source.version, digest_of(source.path), manifest, engine, task)
         _try(model, source.path)
+        prove(model, source.path)
     except BaseException:
         engine.close()
         raise
