@@ -155,12 +155,12 @@ def profile_model(
     )
 
 
-def open_part(content: bytes) -> Engine:
+def open_part(content: bytes, options: EngineOptions | None = None) -> Engine:
     """An engine for a part of a model that is not on disk."""
     with tempfile.TemporaryDirectory(prefix="littoral-part-") as folder:
         path = Path(folder, "part.onnx")
         path.write_bytes(content)
-        return open_onnx(path, EngineOptions())
+        return open_onnx(path, options or EngineOptions())
 
 
 def _open_blocks(blocks: Blocks, sample: Array) -> tuple[list[Engine], list[TensorSpec | None], list[Array]]:

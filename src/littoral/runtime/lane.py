@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from littoral.core.request import InferRequest
@@ -36,6 +37,7 @@ class Lane:
     `tensor_cost` is for calls with the model's own tensors, `image_cost` for those that begin with a picture.
     `steady`: whether a run's cost depends on nothing but its rows, for only then a run on the loop is safely short.
     `cores`: how many cores one run keeps busy; `runs_max`: how many runs at a time. `in_flight`: jobs not yet answered.
+    `path`: the file it was opened from. `of`: the lane of the model that this one is a part of.
     """
 
     model: Model
@@ -55,6 +57,8 @@ class Lane:
     running: int = 0
     in_flight: int = 0
     leaving: bool = False
+    path: Path | None = None
+    of: Lane | None = None
     turn: Turn[Any] | None = None
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -47,6 +47,12 @@ def open_measured(source: ModelSource, opener: OpenModel, clock: Clock) -> Opene
     return Opened(model, measure(model, clock))
 
 
+def opened_by(opener: Callable[[], Model], clock: Clock) -> Opened:
+    """What an opener opens, measured."""
+    model = opener()
+    return Opened(model, measure(model, clock))
+
+
 def weigh(path: Path) -> int:
     """Bytes of memory that a model from this file is taken to need; 0 where there is no file to look at."""
     try:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 from littoral.core.clock import Clock
 from littoral.core.errors import LittoralError, NotFound, Unavailable
 from littoral.core.ident import newest
+from littoral.model.model import Model
 from littoral.model.repository import ModelSource, ModelState
 from littoral.monitor.meters import Meters
 from littoral.runtime.lane import Lane, make_lane
-from littoral.runtime.loading import OpenModel, check_room, on_thread, open_measured, weigh
+from littoral.runtime.loading import OpenModel, check_room, on_thread, open_measured, opened_by, weigh
 
 # States of versions that left are kept for an operator to read, but not for ever.
 GONE_MAX = 64
@@ -108,6 +109,36 @@ class Models:
                 lane = self._take_out((name, version))
                 self._start(self._put_away(lane, "replaced by another version", forget=True))
 
+    async def attach(self, of: Lane, name: str, opener: Callable[[], Model], *, weight_bytes: int) -> Lane:
+        """Puts a part of a served model in service, under a name that no model has; it goes when that model goes.
+
+        Raises `Overloaded` (`models_limit`), `Unavailable` (`model_not_ready`) where the model goes meanwhile, and what
+        the opener raises.
+        """
+        taken = sum(lane.weight_bytes for lane in self.lanes.values())
+        check_room(name, weight_bytes, taken_bytes=taken, bytes_max=self._bytes_max)
+        opened = await on_thread(
+            partial(opened_by, opener, self._clock),
+            name=f"littoral-load-{name}",
+            leftover=lambda late: late.model.close(),
+        )
+        key = (name, of.version)
+        if self._closed or of.leaving or self.lanes.get((of.name, of.version)) is not of:
+            opened.model.close()
+            raise Unavailable("model_not_ready", f"Model {of.name!r} went while a part of it was opened.")
+        meters = self._meters.model(*key)
+        lane = make_lane(opened.model, opened.points, meters=meters, workers=self._workers, weight_bytes=weight_bytes)
+        lane.of = of
+        _show(lane)
+        self.lanes[key] = lane
+        return lane
+
+    def detach(self, key: Key) -> None:
+        """Takes a part out of service; it is closed when its requests are answered."""
+        lane = self.lanes.pop(key)
+        assert lane.of is not None, "models are unloaded, not detached"
+        self._start(self._put_away(lane, ""))
+
     async def close(self, *, stuck: frozenset[Lane]) -> None:
         """Closes every model save those that a worker is still stuck in."""
         self._closed = True
@@ -125,8 +156,7 @@ class Models:
             self.states[key] = ModelState("LOADING")
         try:
             weight_bytes = weigh(source.path)
-            taken = sum(lane.weight_bytes for (name, _), lane in self.lanes.items() if name != source.name)
-            check_room(source.name, weight_bytes, taken_bytes=taken, bytes_max=self._bytes_max)
+            self._find_room(source.name, weight_bytes)
             opened = await on_thread(
                 partial(open_measured, source, self._opener, self._clock),
                 name=f"littoral-load-{source.name}",
@@ -140,9 +170,8 @@ class Models:
             raise Unavailable("closing", "This server was closed while the model was opened.")
         meters = self._meters.model(*key)
         lane = make_lane(opened.model, opened.points, meters=meters, workers=self._workers, weight_bytes=weight_bytes)
-        meters.queue_length = lambda: lane.waiting
-        cache = lane.cache
-        meters.cache_bytes = (lambda: cache.byte_count) if cache is not None else (lambda: 0)
+        lane.path = source.path
+        _show(lane)
         old = self.lanes.get(key)
         self.lanes[key] = lane
         self.states[key] = ModelState("READY")
@@ -150,6 +179,23 @@ class Models:
         self._meters.loads.labels(source.name, "ok").inc()
         if old is not None:
             self._start(self._put_away(old, ""))
+
+    def _find_room(self, name: str, weight_bytes: int) -> None:
+        """Checks that a model fits beside the others; parts of models make room for it."""
+        taken = {
+            key: lane
+            for key, lane in self.lanes.items()
+            if key[0] != name and (lane.of is None or lane.of.name != name)
+        }
+        whole = sum(lane.weight_bytes for lane in taken.values() if lane.of is None)
+        check_room(name, weight_bytes, taken_bytes=whole, bytes_max=self._bytes_max)
+        parts = [key for key, lane in taken.items() if lane.of is not None]
+        if (
+            self._bytes_max is not None
+            and weight_bytes + sum(one.weight_bytes for one in taken.values()) > self._bytes_max
+        ):
+            for key in parts:
+                self.detach(key)
 
     def _failed(self, key: Key, error: BaseException) -> None:
         reason = error.message if isinstance(error, LittoralError) else "loading was broken off"
@@ -168,6 +214,8 @@ class Models:
     async def _put_away(self, lane: Lane, reason: str, *, forget: bool = False) -> None:
         """Waits for the last answer and closes; `reason` "" where another lane has the same name and version."""
         lane.leaving = True
+        for part in [known for known, other in self.lanes.items() if other.of is lane]:
+            self.detach(part)
         if lane.in_flight:
             await lane.emptied.wait()
         await on_thread(lane.model.close, name=f"littoral-close-{lane.name}")
@@ -197,3 +245,10 @@ class Models:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _show(lane: Lane) -> None:
+    """Lets a lane's meters see what waits in it and what its cache holds."""
+    cache = lane.cache
+    lane.meters.queue_length = lambda: lane.waiting
+    lane.meters.cache_bytes = (lambda: cache.byte_count) if cache is not None else (lambda: 0)

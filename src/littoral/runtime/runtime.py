@@ -12,9 +12,10 @@ from contextlib import suppress
 from functools import partial
 from itertools import count
 from threading import Thread
+from typing import TYPE_CHECKING
 
 from littoral.core.clock import Clock
-from littoral.core.errors import Expired, LittoralError, NotFound, Unavailable
+from littoral.core.errors import LittoralError, NotFound, Unavailable
 from littoral.core.request import InferAnswer, InferRequest, Parameter
 from littoral.model.model import Call
 from littoral.model.opening import open_model
@@ -31,8 +32,12 @@ from littoral.runtime.joining import CAUGHT, Outputs, as_error, join_key, joinab
 from littoral.runtime.lane import Lane, Served
 from littoral.runtime.loading import OpenModel, on_thread
 from littoral.runtime.models import Models
+from littoral.runtime.refusals import closing, too_late
 from littoral.runtime.statistics import ModelStatistics
 from littoral.runtime.turn import Turn
+
+if TYPE_CHECKING:
+    from littoral.runtime.parts import Parts
 
 GRACE_S = 5.0
 STUCK_S = 1.0
@@ -66,6 +71,21 @@ class Runtime:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s = float("inf")
         self._closing = False
+        self._parts: Parts | None = None
+
+    @property
+    def parts(self) -> Parts:
+        """Heads and tails of the models; loaded when the first is asked for."""
+        if self._parts is None:
+            from littoral.runtime.parts import Parts
+
+            self._parts = Parts(self._models)
+        return self._parts
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing runs on a worker."""
+        return not self._in_flight
 
     @property
     def ready(self) -> bool:
@@ -100,13 +120,13 @@ class Runtime:
             if not version:
                 lanes = [self._models.lanes[name, each] for each in self._models.versions(name)]
         else:
-            lanes = [self._models.lanes[key] for key in sorted(self._models.lanes)]
+            lanes = [lane for _, lane in sorted(self._models.lanes.items()) if lane.of is None]
         return tuple(lane.statistics for lane in lanes)
 
     async def load(self, source: ModelSource) -> None:
         """Opens, measures and puts in service; raises what the engine raised, which `states` then repeats."""
         if self._closing:
-            raise _closing()
+            raise closing()
         await self._models.load(source)
         lane = self._models.lanes.get((source.name, source.version))
         if lane is not None and lane.turn is None and lane.joins_on_loop:
@@ -126,7 +146,7 @@ class Runtime:
         A hint that costs microseconds: a request that it lets pass may still be refused.
         """
         if self._closing:
-            return _closing()
+            return closing()
         try:
             lane = self._models.find(name, version)
         except (NotFound, Unavailable) as error:
@@ -159,7 +179,7 @@ class Runtime:
         """
         arrived_s = self._now_s()
         if self._closing:
-            raise _closing()
+            raise closing()
         models = self._models
         version = request.version
         lane = models.lanes.get((request.model, version)) if version else models.newest.get(request.model)
@@ -169,7 +189,7 @@ class Runtime:
             call = lane.model.check(request)
             budget_s = budget_of(request, lane.budget_s)
             if budget_s <= 0:
-                raise _too_late(lane)
+                raise too_late(lane)
             if lane.cache is not None:
                 return self._begin_cached(lane, request, call, arrived_s, budget_s)
             if not lane.runs_inline(call):
@@ -190,7 +210,7 @@ class Runtime:
         self._executor.clear()
         threads, stuck = self._executor.stop()
         for job in list(self._in_flight):
-            self._settle(job, _closing(), 0.0, 0.0)
+            self._settle(job, closing(), 0.0, 0.0)
         if self._timer is not None:
             self._timer.cancel()
         if threads and not stuck:
@@ -288,7 +308,7 @@ class Runtime:
     def _deliver(self, finished: list[Finished], lapsed: list[Job]) -> None:
         """Counts what the workers did and answers the callers."""
         for job in lapsed:
-            self._settle(job, _too_late(job.lane), 0.0, 0.0)
+            self._settle(job, too_late(job.lane), 0.0, 0.0)
         for one in finished:
             self._finish(one)
         if finished:
@@ -348,7 +368,7 @@ class Runtime:
         self._timer, self._timer_s = None, float("inf")
         lapsed, next_s = self._executor.sweep()
         for job in lapsed:
-            self._settle(job, _too_late(job.lane), 0.0, 0.0)
+            self._settle(job, too_late(job.lane), 0.0, 0.0)
         if next_s is not None:
             self._watch(loop, next_s)
 
@@ -364,18 +384,6 @@ class Runtime:
 
     def _wall_ms(self) -> int:
         return int(self._clock.wall_s() * 1e3)
-
-
-def _closing() -> Unavailable:
-    return Unavailable("closing", "This server is closing. Ask another one, or this one when it is back.")
-
-
-def _too_late(lane: Lane) -> Expired:
-    return Expired(
-        "deadline_passed",
-        f"The time given was over before model {lane.name!r} could run. Give the request more time.",
-        model=lane.name,
-    )
 
 
 def _join(threads: Sequence[Thread]) -> None:

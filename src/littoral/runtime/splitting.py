@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from littoral.core.errors import Corrupt, Invalid
-from littoral.core.tensor import Array, TensorSpec, datatype_of
-from littoral.model.blocks import find_blocks
+from littoral.core.tensor import Array
 from littoral.model.engine import EngineOptions
 from littoral.model.files import write_whole
+from littoral.model.halves import cut_in_two
 from littoral.model.model import Model
 from littoral.model.onnx import open_onnx
-from littoral.model.onnx_graph import read_graph
 from littoral.net.codec import CODECS, pack, unpack
 from littoral.runtime.profiling import same_by_task, samples_of
 
@@ -50,18 +49,13 @@ def prove_split(model: Model, path: Path, at: str, folder: Path, pictures: Seque
     Raises what reading and cutting raise, `Unavailable` (`file_unwritable`), and `Corrupt` (`split_differs`) where the
     halves, joined without loss, do not give the whole's answer.
     """
-    if path.suffix != ".onnx":
-        raise Invalid("split_impossible", f"{path} is no ONNX model; only those can be cut.")
-    blocks = find_blocks(read_graph(path))
-    cut = blocks.find(at)
     samples = samples_of(model, pictures)
+    halves = cut_in_two(path, at, samples[0])
     head_path, tail_path = folder / "head.onnx", folder / "tail.onnx"
-    write_whole(head_path, blocks.head(cut))
-    whole, head = open_onnx(path, EngineOptions()), open_onnx(head_path, EngineOptions())
+    write_whole(head_path, halves.head)
+    write_whole(tail_path, halves.tail)
+    whole, head, tail = (open_onnx(one, EngineOptions()) for one in (path, head_path, tail_path))
     crossings = [head.run([sample], (0,))[0] for sample in samples]
-    first = crossings[0]
-    write_whole(tail_path, blocks.tail(cut, TensorSpec(cut.tensor, datatype_of(first.dtype), (-1, *first.shape[1:]))))
-    tail = open_onnx(tail_path, EngineOptions())
     every = tuple(range(len(whole.outputs)))
     truths = [whole.run([sample], every) for sample in samples]
     same = same_by_task(model, pictures)
@@ -78,12 +72,12 @@ def prove_split(model: Model, path: Path, at: str, folder: Path, pictures: Seque
         rows.append(Crossed(codec, float(np.mean([len(one) for one in packed])), difference, agreement))
     for engine in (whole, head, tail):
         engine.close()
-    allowed = HALF_DIFFERENCE_MAX if first.dtype == np.float16 else DIFFERENCE_MAX
+    allowed = HALF_DIFFERENCE_MAX if halves.spec.datatype == "FP16" else DIFFERENCE_MAX
     if rows[0].difference > allowed:
         raise Corrupt(
             "split_differs", f"The halves differ from the whole by {rows[0].difference:.2g}. Do not use them."
         )
-    return Proof(head_path, tail_path, cut.tensor, tuple(rows))
+    return Proof(head_path, tail_path, halves.spec.name, tuple(rows))
 
 
 def _difference(answer: Sequence[Array], truth: Sequence[Array]) -> float:

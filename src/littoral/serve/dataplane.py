@@ -21,13 +21,17 @@ from littoral.runtime.statistics import ModelStatistics
 if TYPE_CHECKING:
     from littoral.runtime.corrections import Corrections
     from littoral.runtime.placer import Placer
+    from littoral.runtime.tails import Tails
 
+BLOCK = "block"
+BLOCKS = "littoral_blocks"  # an inference may begin at a block, with an activation that another site made
 EXTENSIONS = (
     "binary_tensor_data",
     "model_repository",
     "model_repository(unload_dependents)",
     "statistics",
     "model_configuration",
+    BLOCKS,
 )
 
 
@@ -72,7 +76,8 @@ class DataPlane:
         self._repository = repository
         self._server_version = server_version
         self._placer = placer
-        self._begin = runtime.begin if placer is None else placer.begin
+        self._whole = runtime.begin if placer is None else placer.begin
+        self._tails: Tails | None = None
 
     @property
     def site(self) -> str:
@@ -127,7 +132,9 @@ class DataPlane:
 
         A request that is wrong, or cannot finish in time, is refused here and now.
         """
-        return self._begin(request)
+        if BLOCK in request.parameters:
+            return self._tail(request)
+        return self._whole(request)
 
     @property
     def corrections(self) -> Corrections | None:
@@ -136,7 +143,7 @@ class DataPlane:
 
     async def infer(self, request: InferRequest) -> InferAnswer:
         """One inference from start to end."""
-        begun = self._begin(request)
+        begun = self.begin(request)
         return begun if isinstance(begun, InferAnswer) else await begun
 
     async def predict(
@@ -165,3 +172,11 @@ class DataPlane:
     async def unload(self, name: str) -> None:
         """Takes a model out of service; requests in flight are answered first."""
         await self._runtime.unload(name)
+
+    def _tail(self, request: InferRequest) -> asyncio.Future[InferAnswer]:
+        """An inference that begins at a block; what it needs is loaded when the first one comes."""
+        if self._tails is None:
+            from littoral.runtime.tails import Tails
+
+            self._tails = Tails(self._runtime, self._runtime.parts)
+        return self._tails.begin(request)
