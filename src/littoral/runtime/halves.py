@@ -1,7 +1,7 @@
 """What the two halves of a model do beside computing: the head packs what crosses, the tail unpacks it and answers.
 
 A head prepares a picture as the whole does, and answers with its activation, packed by the request's `codec`, and the
-frame in which the picture lies. A tail takes such an activation and reads the outputs in that frame, as the whole would.
+frame in which the picture lies. A tail takes such an activation and reads the outputs in that frame, as the whole does.
 """
 
 from __future__ import annotations
