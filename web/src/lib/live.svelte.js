@@ -1,0 +1,102 @@
+// What the hub tells live, by server-sent events: sites, alarms, and whether it can be heard at all.
+
+export const live = $state({
+  status: "connecting", // connecting | open | lost
+  lostSinceS: 0,
+  heardS: 0,
+  nowS: Date.now() / 1000,
+  hub: null,
+});
+
+export const fleet = $state({ rows: [], alarms: [], loaded: false });
+const byName = new Map();
+let source = null;
+let retry = null;
+
+// The hub's clock, so that ages are right on a computer whose own clock is wrong.
+let aheadS = 0;
+const localS = () => Date.now() / 1000;
+setInterval(() => (live.nowS = localS() + aheadS), 1000);
+
+// A batch at most each animation frame, however many messages come.
+let due = false;
+function draw() {
+  if (due) return;
+  due = true;
+  requestAnimationFrame(() => {
+    due = false;
+    fleet.rows = [...byName.values()];
+    fleet.loaded = true;
+  });
+}
+
+function heard(data) {
+  live.heardS = localS();
+  if (data.now_s) {
+    aheadS = data.now_s - localS();
+    live.nowS = data.now_s;
+  }
+}
+
+function open() {
+  source = new EventSource("/v1/live");
+  source.addEventListener("hello", (message) => {
+    const data = JSON.parse(message.data);
+    heard(data);
+    byName.clear();
+    live.hub = data.hub;
+    fleet.alarms = data.alarms ?? [];
+    live.status = "open";
+    document.title = `Littoral · ${data.hub.name}`;
+  });
+  source.addEventListener("sites", (message) => {
+    const data = JSON.parse(message.data);
+    heard(data);
+    for (const row of data.sites) byName.set(row.name, row);
+    for (const name of data.gone ?? []) byName.delete(name);
+    draw();
+  });
+  source.addEventListener("alarms", (message) => {
+    const data = JSON.parse(message.data);
+    heard(data);
+    fleet.alarms = data.alarms;
+  });
+  source.addEventListener("beat", (message) => heard(JSON.parse(message.data)));
+  source.onerror = () => lost();
+}
+
+function lost() {
+  source?.close();
+  source = null;
+  if (live.status !== "lost") {
+    live.status = "lost";
+    live.lostSinceS = live.heardS || localS();
+  }
+  clearTimeout(retry);
+  retry = setTimeout(open, 1000 + Math.random() * 1000);
+}
+
+// A connection may die without a word: the hub beats at least every five seconds.
+let watch = null;
+
+export function start() {
+  stop();
+  live.status = "connecting";
+  open();
+  watch = setInterval(() => {
+    if (live.status === "open" && localS() - live.heardS > 12) lost();
+  }, 2000);
+}
+
+export function stop() {
+  clearTimeout(retry);
+  clearInterval(watch);
+  source?.close();
+  source = null;
+  byName.clear();
+  fleet.rows = [];
+  fleet.alarms = [];
+  fleet.loaded = false;
+}
+
+export const siteOf = (name) => fleet.rows.find((row) => row.name === name);
