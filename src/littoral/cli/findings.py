@@ -10,11 +10,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from typing import Literal
 
 import psutil
 
 from littoral.core.units import show_bytes
+from littoral.monitor.host import temperatures
 from littoral.runtime.cores import cores_available
 
 State = Literal["ok", "warn", "missing"]
@@ -112,9 +113,7 @@ def _memory() -> Finding:
 
 
 def _temperature() -> Finding:
-    # psutil has this on Linux and FreeBSD only; a reading of None is a sensor that does not answer.
-    sensors: dict[str, list[Any]] = getattr(psutil, "sensors_temperatures", dict)()
-    readings = [entry.current for entries in sensors.values() for entry in entries if entry.current is not None]
+    readings = temperatures()
     if not readings:
         return Finding("temperature", "warn", "no sensor", "Slowing down by heat cannot be seen here. Nothing to do.")
     found = f"{max(readings):.0f} °C at most, {len(readings)} sensors"
