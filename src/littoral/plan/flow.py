@@ -22,6 +22,7 @@ class FlowNetwork:
         self._head: list[int] = []
         self._residual: list[float] = []
         self._level: list[int] = []
+        self._near: list[bool] = []
 
     def add_node(self) -> int:
         """A new node's number."""
@@ -46,33 +47,49 @@ class FlowNetwork:
             if flow == inf:
                 return inf
             total += flow
+        self._near = self._reached(least)
         return total
 
     def near_source(self, node: int) -> bool:
         """After `solve`: whether the cut leaves this node on the source's side (the smallest such side)."""
-        return self._level[node] >= 0
+        return self._near[node]
 
     def _find_levels(self, least: float) -> bool:
-        """Distances from the source over arcs with room; False when the sink is out of reach."""
+        """Distances to the sink over arcs with room; False when the source cannot reach it.
+
+        Counted from the sink, so that a walk from the source towards ever smaller ones runs into few dead ends.
+        """
         arcs, head, residual = self._arcs, self._head, self._residual
         level = [-1] * len(arcs)
-        level[SOURCE] = 0
-        frontier = [SOURCE]
+        level[SINK] = 0
+        frontier = [SINK]
         depth = 0
-        while frontier:
+        while frontier and level[SOURCE] < 0:
             depth += 1
             reached = []
             for node in frontier:
                 for arc in arcs[node]:
-                    target = head[arc]
-                    if level[target] < 0 and residual[arc] > least:
-                        level[target] = depth
-                        reached.append(target)
-            if level[SINK] >= 0:
-                break
+                    maker = head[arc]
+                    if level[maker] < 0 and residual[arc ^ 1] > least:
+                        level[maker] = depth
+                        reached.append(maker)
             frontier = reached
         self._level = level
-        return level[SINK] >= 0
+        return level[SOURCE] >= 0
+
+    def _reached(self, least: float) -> list[bool]:
+        """Which nodes the source still reaches over arcs with room."""
+        arcs, head, residual = self._arcs, self._head, self._residual
+        near = [False] * len(arcs)
+        near[SOURCE] = True
+        waiting = [SOURCE]
+        while waiting:
+            for arc in arcs[waiting.pop()]:
+                target = head[arc]
+                if not near[target] and residual[arc] > least:
+                    near[target] = True
+                    waiting.append(target)
+        return near
 
     def _block(self, least: float) -> float:
         """Pushes flow along shortest paths until none is left; inf if a path without a bound exists."""
@@ -92,10 +109,10 @@ class FlowNetwork:
                 continue
             leaving = arcs[node]
             at = place[node]
-            deeper = level[node] + 1
+            nearer = level[node] - 1
             while at < len(leaving):
                 arc = leaving[at]
-                if residual[arc] > least and level[head[arc]] == deeper:
+                if residual[arc] > least and level[head[arc]] == nearer:
                     break
                 at += 1
             place[node] = at

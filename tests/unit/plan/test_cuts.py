@@ -7,7 +7,8 @@ import pytest
 from littoral.core.errors import Invalid
 from littoral.core.graph import Edge, Gate, Operator, Workload, chain
 from littoral.plan.cuts import LinkPrice, cheapest_cut, pinned_operators
-from unit.plan.worlds import cost_of, legal_places, random_case
+from littoral.plan.waists import waists
+from unit.plan.worlds import cost_of, legal_places, random_blocks, random_case
 
 
 @pytest.mark.parametrize(("sites", "operator_count", "seeds"), [(2, 8, 500), (3, 6, 500)])
@@ -29,6 +30,50 @@ def test_on_1000_random_workloads_the_cut_costs_exactly_what_a_search_of_all_pla
         cut = cheapest_cut(workload, costs, slowdowns, links)
         assert cut.cost == pytest.approx(best, rel=1e-12), seed
         assert cost_of(workload, cut.places, costs, slowdowns, links) == pytest.approx(best, rel=1e-12), seed
+
+
+@pytest.mark.parametrize(("sites", "blocks", "seeds"), [(2, 4, 150), (3, 3, 100)])
+def test_a_graph_of_blocks_in_a_row_is_cut_as_cheaply_as_a_search_of_all_plans_finds(
+    sites: int, blocks: int, seeds: int
+) -> None:
+    waisted = 0
+    for seed in range(seeds):
+        # given blocks one after another, each narrowing to one tensor, some with short cuts, gates and steps that stay
+        workload, costs, slowdowns, links = random_blocks(seed, sites=sites, blocks=blocks)
+        waisted += len(waists(workload, ())) > 1
+
+        # when every legal plan is priced by its usage row
+        best = min(cost_of(workload, places, costs, slowdowns, links) for places in legal_places(workload, sites))
+
+        # then the cut, stretch by stretch, has that cost, and its own plan costs that much
+        if best == float("inf"):
+            with pytest.raises(Invalid, match="No plan can run"):
+                cheapest_cut(workload, costs, slowdowns, links)
+            continue
+        cut = cheapest_cut(workload, costs, slowdowns, links)
+        assert cut.cost == pytest.approx(best, rel=1e-12), seed
+        assert cost_of(workload, cut.places, costs, slowdowns, links) == pytest.approx(best, rel=1e-12), seed
+    assert waisted > seeds / 2, "most of these graphs are cut in more than one stretch"
+
+
+def test_a_residual_network_narrows_behind_each_of_its_blocks_only() -> None:
+    # given two blocks with a short cut around each, and a last step that stays at home
+    workload = Workload(
+        (Operator("a"), Operator("b"), Operator("c"), Operator("d"), Operator("e", stays=True)),
+        (
+            Edge("input", ("a",), 1),
+            Edge("a", ("b", "c"), 1),
+            Edge("b", ("c",), 1),
+            Edge("c", ("d", "e"), 1),
+            Edge("d", ("e",), 1),
+        ),
+    )
+
+    # when its waists are looked for
+    found = waists(workload, {"e"})
+
+    # then each is an operator that all before lead to and all behind come from; what stays is none
+    assert found == ["a", "c"]
 
 
 def test_a_tensor_that_two_operators_read_beyond_the_link_is_paid_once() -> None:

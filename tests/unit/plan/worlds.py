@@ -40,10 +40,42 @@ def random_workload(rng: random.Random, operator_count: int, *, gates: bool = Tr
     return Workload(tuple(operators), edges, answer_bytes=rng.randint(0, 3))
 
 
+def random_blocks(seed: int, *, sites: int, blocks: int) -> Case:
+    """Blocks of one or two operators in a row, each reading the last tensor of the one before, and a world."""
+    rng = random.Random(seed)
+    operators: list[Operator] = []
+    readers: dict[str, list[str]] = {INPUT: []}
+    tip = INPUT
+    for block in range(blocks):
+        names = [f"b{block}.{index}" for index in range(rng.choice((1, 2, 2)))]
+        for index, name in enumerate(names):
+            readers[tip if index == 0 else names[index - 1]].append(name)
+            readers[name] = []
+            gate = rng.random() < 0.2
+            stays = rng.random() < 0.05
+            operators.append(Gate(name, pass_rate=rng.choice((0.0, 0.25, 0.5))) if gate else Operator(name, 0, stays))
+        if len(names) > 1 and rng.random() < 0.6:
+            readers[tip].append(names[-1])  # the short cut
+        tip = names[-1]
+    if rng.random() < 0.3:
+        operators.append(Operator("home", 0, stays=True))
+        readers[tip].append("home")
+        readers["home"] = []
+    edges = tuple(
+        Edge(source, tuple(targets), rng.randint(0, 40), durable=rng.random() < 0.1, stays=rng.random() < 0.03)
+        for source, targets in readers.items()
+        if targets
+    )
+    return _with_world(rng, Workload(tuple(operators), edges, answer_bytes=rng.randint(0, 3)), sites)
+
+
 def random_case(seed: int, *, sites: int, operator_count: int) -> Case:
     """A workload with costs, slow-downs and link prices; some sites cannot run something, some links are down."""
     rng = random.Random(seed)
-    workload = random_workload(rng, operator_count)
+    return _with_world(rng, random_workload(rng, operator_count), sites)
+
+
+def _with_world(rng: random.Random, workload: Workload, sites: int) -> Case:
     costs = [
         {
             op.name: float("inf") if site and rng.random() < 0.05 else float(rng.randint(0, 60) // (site + 1))
