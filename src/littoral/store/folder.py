@@ -1,0 +1,118 @@
+"""An outbox's folder: who has it, which of its databases is the one that counts, and the ledger over that.
+
+The database is `events.N.db`. One that must be mended is copied to number N + 1, and counts once the copy says that it
+is complete; so a crash at any instant leaves one that is whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from littoral.core.clock import Clock
+from littoral.core.errors import LittoralError
+from littoral.core.event import Entry
+from littoral.store.disk import Disk
+from littoral.store.ledger import Ledger, Put
+from littoral.store.rules import EventKey, StreamRule
+from littoral.store.sealing import Seal
+from littoral.store.space import Space
+
+GENERATION = re.compile(r"events\.(\d+)\.db")
+SPARE_BYTES = 24_000_000
+
+
+class Folder:
+    """A folder that this process holds, and its ledger; its user keeps it to one thread at a time."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        path: Path,
+        *,
+        site: str,
+        streams: Sequence[StreamRule],
+        bytes_max: int | None,
+        seal: Seal | None,
+        clock: Clock,
+        draw_log: Callable[[], str],
+    ) -> None:
+        self._disk = disk
+        self._path = path
+        self._site = site
+        self._rules = {rule.name: rule for rule in streams}
+        self._seal = seal
+        self._clock = clock
+        self._draw_log = draw_log
+        self.space = Space(disk, path, bytes_max or sum(rule.bytes_max for rule in streams) * 5 // 4 + SPARE_BYTES)
+        disk.make_folder(path)
+        self._held = disk.hold(path / "lock")
+        try:
+            self.ledger = self._open()
+        except BaseException:
+            self._held.let_go()
+            raise
+
+    def write(self, puts: Sequence[Put]) -> list[EventKey | LittoralError]:
+        """Stores events, each transaction of at most one step; says for each its key or why it was not stored."""
+        answers: list[EventKey | LittoralError] = []
+        for part in self._parts(puts):
+            try:
+                answers += self.ledger.write(part)
+            except LittoralError as error:
+                answers += [error] * len(part)
+        return answers
+
+    def pending(self, log: str, after: int, *, bytes_max: int, count_max: int) -> list[Entry]:
+        """The entries of a log that follow number `after`, without a gap: at least one if there is any."""
+        return self.ledger.pending(log, after, bytes_max=bytes_max, count_max=count_max)
+
+    def disk_bytes(self) -> int:
+        """What the folder takes on the disk, without what its reader's index takes in memory."""
+        names = [name for name in self._disk.names(self._path) if not name.endswith("-shm")]
+        return sum(self._disk.size(self._path / name) for name in names)
+
+    def close(self) -> None:
+        """Closes the ledger and lets go of the folder."""
+        try:
+            self.ledger.close()
+        finally:
+            self._held.let_go()
+
+    def _open(self) -> Ledger:
+        numbers = generations(self._disk, self._path)
+        number = max(numbers, default=1)
+        ledger = self._ledger(number)
+        ledger.open()
+        self._disk.sync_folder(self._path)
+        return ledger
+
+    def _ledger(self, number: int) -> Ledger:
+        return Ledger(
+            self._disk,
+            self._path / f"events.{number}.db",
+            site=self._site,
+            rules=self._rules,
+            space=self.space,
+            seal=self._seal,
+            clock=self._clock,
+            draw_log=self._draw_log,
+        )
+
+    def _parts(self, puts: Sequence[Put]) -> list[list[Put]]:
+        parts: list[list[Put]] = []
+        size = self.space.step_bytes + 1
+        for put in puts:
+            size += put.size
+            if size > self.space.step_bytes:
+                parts.append([])
+                size = put.size
+            parts[-1].append(put)
+        return parts
+
+
+def generations(disk: Disk, path: Path) -> list[int]:
+    """The numbers of the databases in an outbox's folder."""
+    found = [GENERATION.fullmatch(name) for name in disk.names(path)]
+    return sorted(int(match[1]) for match in found if match)

@@ -1,0 +1,307 @@
+"""The outbox without threads: what is stored and in what order it leaves, one transaction for each step.
+
+Every method is called under one lock. After a transaction that failed, memory is read back from the disk, so that both
+always say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from littoral.core.clock import Clock
+from littoral.core.errors import Invalid, LittoralError, Overloaded
+from littoral.core.event import Entry
+from littoral.store.disk import Disk, Value
+from littoral.store.drops import CORRUPT, Drops
+from littoral.store.reading import Hole, read_entries
+from littoral.store.room import Room
+from littoral.store.rows import COLUMNS, ROW_BYTES, SEQUENCE_MAX, StoredRow, context_of, read_row, row_id
+from littoral.store.rules import EventKey, LogState, StreamRule, Tally
+from littoral.store.sealing import Seal
+from littoral.store.shelf import Shelf
+from littoral.store.space import Space
+from littoral.store.tables import INSERT, Log, add_tallies, prepare, read_tallies, set_aside
+
+AGED_MAX = 4096
+"""Events that one round of tending lets go for their age."""
+TRIES_FULL = 3
+"""How often an event is tried on a full disk, dropping others in between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """An event on its way in."""
+
+    stream: str
+    kind: str
+    body: bytes
+
+    @property
+    def size(self) -> int:
+        """What it will count against budgets."""
+        return ROW_BYTES + len(self.kind) + len(self.body)
+
+
+class Ledger:
+    """The durable state of an outbox over one open database, `path`."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        path: Path,
+        *,
+        site: str,
+        rules: Mapping[str, StreamRule],
+        space: Space,
+        seal: Seal | None,
+        clock: Clock,
+        draw_log: Callable[[], str],
+    ) -> None:
+        self._path = path
+        self._rules = rules
+        self._space = space
+        self._seal = seal
+        self._clock = clock
+        self._connection = disk.connect(path)
+        space.prepare(self._connection)
+        self._drops = Drops(self._connection, clock)
+        self._shelf = Shelf(self._connection, site, rules, draw_log)
+        self._room = Room(self._shelf, self._drops)
+        self._rows: list[tuple[Value, ...]] = []  # placed in this transaction, not yet written
+        self._began_s = clock.monotonic_s()
+        self._heard_s = float("-inf")  # when the receiver was last heard
+        self._lived_before_s = 0.0
+
+    def open(self) -> None:
+        """Makes or reads the tables; to be called first."""
+        prepare(self._connection)
+        self._shelf.load()
+        self._lived_before_s = max((log.lived_s for log in self._shelf), default=0.0)
+
+    def close(self) -> None:
+        """Empties the journal if the disk lets it, and lets go of the database."""
+        self._connection.close()
+
+    # What is in it
+
+    def logs(self) -> list[LogState]:
+        """The logs that have something to send, in the order to be sent."""
+        return self._shelf.states()
+
+    def pending(self, name: str, after: int, *, bytes_max: int, count_max: int) -> list[Entry]:
+        """The entries of a log that follow number `after`, without a gap: at least one if there is any."""
+        log = self._shelf.named(name)
+        while log is not None:
+            start = max(after + 1, log.first)
+            entries, hole = read_entries(
+                self._connection, log, self._seal, start, bytes_max=bytes_max, count_max=count_max
+            )
+            if entries or hole is None:
+                return entries
+            self._fill(log, hole)
+            log = self._shelf.named(name)
+        return []
+
+    def tallies(self) -> list[Tally]:
+        """What was lost since the store was made, by stream and reason."""
+        return read_tallies(self._connection)
+
+    # What changes it
+
+    def write(self, puts: Sequence[Put]) -> list[EventKey | LittoralError]:
+        """Stores events in one transaction and says for each its key, or why it was refused.
+
+        Raises what stands in the way of them all: nothing was stored then. On a full disk, events are dropped as the
+        streams' rules say until there is room.
+        """
+        for _ in range(TRIES_FULL - 1):
+            try:
+                return self._write(puts)
+            except LittoralError as error:
+                if error.code != "disk_full" or not self._relieve(puts):
+                    raise
+        return self._write(puts)
+
+    def acknowledge(self, name: str, sequence: int) -> None:
+        """The receiver has everything of a log up to `sequence`. What that frees goes with the next transaction."""
+        self._heard_s = self._clock.monotonic_s()
+        log = self._shelf.named(name)
+        if log is not None and sequence >= log.first:
+            log.asked = min(sequence, log.last)
+            log.oldest_s = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that was acknowledged is gone from the disk."""
+        return all(log.asked <= log.acked for log in self._shelf)
+
+    def tend(self, *, idle: bool) -> None:
+        """Frees what was acknowledged or grew too old, and gives space back to the disk; more of it when `idle`."""
+        if not self.is_settled or self._has_aged():
+            with self._transaction():
+                self._settle()
+                self._let_age()
+        while self._space.give_back(self._connection) and idle:
+            pass
+        self._space.empty_journal(self._connection, self._path, at_once=idle)
+        if idle:
+            self._space.take_ballast()
+
+    # Inside
+
+    @property
+    def _lived_s(self) -> float:
+        """The store's own time: seconds that it was open, over all its openings."""
+        return self._lived_before_s + self._clock.monotonic_s() - self._began_s
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing, on the disk and in memory."""
+        try:
+            self._connection.run("BEGIN IMMEDIATE")
+            yield
+            self._flush()
+            self._shelf.save()
+            add_tallies(self._connection, self._drops.take_tallies())
+            self._connection.run("COMMIT")
+        except BaseException:
+            self._rows.clear()
+            self._drops.take_tallies()
+            self._connection.roll_back()
+            self._shelf.load()
+            raise
+
+    def _write(self, puts: Sequence[Put]) -> list[EventKey | LittoralError]:
+        results: list[EventKey | LittoralError] = []
+        with self._transaction():
+            self._settle()
+            left = self._space.left(self._connection)
+            for put in puts:
+                try:
+                    left += self._admit(put, left) - self._space.cost(put.size)
+                    results.append(self._place(put))
+                except (Invalid, Overloaded) as error:
+                    results.append(error)
+        self._space.empty_journal(self._connection, self._path)
+        return results
+
+    def _admit(self, put: Put, left: int) -> int:
+        """Makes room for an event, of which the database has `left` bytes; says how many bytes that freed."""
+        rule = self._rules.get(put.stream)
+        if rule is None:
+            raise Invalid("stream_unknown", f"There is no stream {put.stream!r}. Known: {', '.join(self._rules)}.")
+        size_max = min(self._space.step_bytes, rule.bytes_max)
+        if put.size > size_max:
+            raise Invalid("event_too_large", f"An event of {len(put.body)} bytes is over the {size_max} allowed here.")
+        freed = 0
+        over = self._shelf.bytes_of(put.stream) + put.size - rule.bytes_max
+        if over > 0:
+            freed += self._make_room(rule, over, whole=False)
+        short = self._space.cost(put.size) - left - freed
+        if short > 0:
+            freed += self._make_room(rule, short, whole=True)
+        return freed
+
+    def _make_room(self, rule: StreamRule, need: int, *, whole: bool) -> int:
+        self._flush()
+        freed = self._room.make(rule, need, whole=whole)
+        if freed < need:
+            raise Overloaded(
+                "outbox_full", f"Stream {rule.name!r} has no room for another event. Wait until some are sent."
+            )
+        return freed
+
+    def _place(self, put: Put) -> EventKey:
+        lived_s, kind = self._lived_s, put.kind.encode()
+        silent_s = self._clock.monotonic_s() - self._heard_s
+        log = self._shelf.log_for(put.stream, lived_s=lived_s, silent_s=silent_s)
+        log.last += 1
+        assert log.last < SEQUENCE_MAX, "a log is drawn anew long before its numbers run out"
+        body = put.body
+        if self._seal is not None:
+            body = self._seal.seal(body, context_of(log.birth, log.last, put.kind))
+        sealed = int(self._seal is not None)
+        key = row_id(log.number, log.last)
+        row = StoredRow(key, 0, kind, self._clock.wall_s(), lived_s, 0, sealed, body)
+        self._rows.append(row.values(log.birth))
+        log.bytes += row.size
+        log.count += 1
+        log.lived_s = lived_s
+        return EventKey(log.birth.site, log.birth.name, log.last)
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._connection.run_many(INSERT, self._rows)
+            self._rows.clear()
+
+    def _settle(self) -> None:
+        """Removes what was acknowledged."""
+        for log in self._shelf:
+            if log.asked > log.acked:
+                self._forget(log, log.asked)
+                log.acked = log.asked
+
+    def _forget(self, log: Log, upto: int) -> None:
+        """Removes a log's rows up to a number; of a `Dropped` that reaches beyond, the rest stays."""
+        span = row_id(log.number, 0), row_id(log.number, upto)
+        run, rows = self._connection.run, self._connection.rows
+        asked = f"SELECT {COLUMNS} FROM entries WHERE id > ? AND id <= ? ORDER BY id DESC LIMIT 1"
+        last = next((read_row(values) for values in rows(asked, span)), None)
+        asked = "SELECT COUNT(*), SUM(LENGTH(kind) + LENGTH(body)) FROM entries WHERE id > ? AND id <= ?"
+        count, size = next(rows(asked, span))
+        run("DELETE FROM entries WHERE id > ? AND id <= ?", span)
+        log.count -= int(count or 0)
+        log.bytes -= int(size or 0) + ROW_BYTES * int(count or 0)
+        if last is not None and last.end > upto and last.is_sound(log.birth):
+            share = (last.end - upto) / (last.end - last.sequence + 1)
+            self._drops.insert(log, upto + 1, last.end, int(last.lost * share), last.kind.decode())
+        if upto >= log.last:
+            log.count = log.bytes = 0
+
+    def _has_aged(self) -> bool:
+        return any(self._expiry(log) > self._shelf.oldest_s(log, self._lived_s) for log in self._shelf)
+
+    def _expiry(self, log: Log) -> float:
+        """The instant of the store's time before which a log's events are too old."""
+        age_s_max = self._shelf.rule(log.birth.stream).age_s_max
+        return float("-inf") if age_s_max is None else self._lived_s - age_s_max
+
+    def _let_age(self) -> None:
+        for log in self._shelf:
+            if self._expiry(log) > self._shelf.oldest_s(log, self._lived_s):
+                self._drops.aged(log, self._expiry(log), AGED_MAX)
+
+    def _fill(self, log: Log, hole: Hole) -> None:
+        """Puts a `Dropped` where entries cannot be read; what is left of a bad one is set aside."""
+        span = row_id(log.number, hole.first), row_id(log.number, hole.last)
+        asked = "SELECT COUNT(*), SUM(LENGTH(kind) + LENGTH(body)) FROM entries WHERE id BETWEEN ? AND ?"
+        with self._transaction():
+            count, size = next(self._connection.rows(asked, span))
+            if count:
+                set_aside(self._connection, hole.row, log.birth, hole.why, wall_s=self._clock.wall_s())
+            rows = int(count or 0)
+            size = int(size or 0) + ROW_BYTES * rows
+            self._drops.replace(log, hole.first, hole.last, size=size, rows=rows, reason=CORRUPT)
+
+    def _relieve(self, puts: Sequence[Put]) -> bool:
+        """Drops something on a full disk, as the rules of the events that came say; says whether that went well."""
+        self._space.let_ballast_go()
+        freed = 0
+        try:
+            self._space.empty_journal(self._connection, self._path, at_once=True)
+        except LittoralError as error:
+            if error.code != "disk_full":
+                raise
+        try:
+            with self._transaction():
+                self._settle()
+                for stream in sorted({put.stream for put in puts} & set(self._rules)):
+                    need = sum(put.size for put in puts if put.stream == stream)
+                    freed += self._room.make(self._rules[stream], need, whole=True)
+        except LittoralError as error:
+            if error.code != "disk_full":
+                raise
+        return freed > 0
