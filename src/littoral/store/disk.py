@@ -33,6 +33,10 @@ class Connection(Protocol):
         """Runs a statement to its end."""
         ...
 
+    def run_all(self, statements: Iterable[str]) -> None:
+        """Runs statements one after another; where one fails, the transaction that is open is undone."""
+        ...
+
     def run_many(self, sql: str, rows: Iterable[Row]) -> None:
         """Runs a statement once for each row."""
         ...

@@ -68,7 +68,8 @@ class Space:
         free = _number(connection, "freelist_count")
         if free <= kept:
             return False
-        connection.run(f"PRAGMA incremental_vacuum({min(VACUUM_PAGES, free)})")
+        # Page by page: the standard library's SQLite stops this statement after its first page, whatever its number.
+        connection.run_all(["BEGIN IMMEDIATE", *["PRAGMA incremental_vacuum(1)"] * min(VACUUM_PAGES, free), "COMMIT"])
         return free - VACUUM_PAGES > kept
 
     def take_ballast(self) -> None:

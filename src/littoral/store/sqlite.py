@@ -61,6 +61,14 @@ class StdConnection:
         except sqlite3.Error as error:
             raise failure(error, self._path) from error
 
+    def run_all(self, statements: Iterable[str]) -> None:
+        try:
+            for statement in statements:
+                self.run(statement)
+        except LittoralError:
+            self.roll_back()
+            raise
+
     def run_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         try:
             self._inner.executemany(sql, rows)
