@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
@@ -53,3 +54,11 @@ def read_address(url: str) -> Address:
         parts.scheme in ("https", "grpcs"),
         parts.path.rstrip("/"),
     )
+
+
+def read_addresses(urls: str | Sequence[str]) -> tuple[Address, ...]:
+    """The addresses in one URL or several, in order, each once; `Invalid` (`url_unusable`) where there is none."""
+    found = tuple(dict.fromkeys(read_address(url) for url in ([urls] if isinstance(urls, str) else urls)))
+    if not found:
+        raise Invalid("url_unusable", "A client needs a server's address. Write http://HOST:PORT.")
+    return found

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from littoral.core.errors import LittoralError
 from littoral.core.request import Parameters
 from littoral.model.repository import IndexEntry
-from littoral.serve.client.address import Address, read_address
+from littoral.serve.client.address import Address, read_addresses
 from littoral.serve.client.answer import Answer, ModelFacts, Prediction, ServerFacts
 from littoral.serve.client.client import conversation
 from littoral.serve.client.conversation import Pause, Talk
@@ -24,14 +24,14 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """One server, over HTTP or gRPC as the URL says; `Client` explains time limits, deadlines and retries.
+    """One server, or several that stand in for each other; `Client` explains time limits, deadlines and retries.
 
     A cancelled call closes its connection, so that half an answer never meets the next request.
     """
 
     def __init__(
         self,
-        url: str = "http://127.0.0.1:8000",
+        url: str | Sequence[str] = "http://127.0.0.1:8000",
         *,
         api_key: str | None = None,
         timeout_s: float = 30.0,
@@ -39,14 +39,14 @@ class AsyncClient:
         ca_file: Path | str | None = None,
         binary: bool = True,
     ) -> None:
-        self._address = read_address(url)
-        self._talk = conversation(self._address, api_key=api_key, timeout_s=timeout_s, retries=retries, binary=binary)
-        self._wire = async_wire(self._address, ca_file)
+        self._addresses = read_addresses(url)
+        self._talk = conversation(self._addresses, api_key=api_key, timeout_s=timeout_s, retries=retries, binary=binary)
+        self._wires = [async_wire(address, ca_file) for address in self._addresses]
 
     @property
     def url(self) -> str:
-        """The server's address in full."""
-        return self._address.url
+        """The address in full of the server, or of the first of several."""
+        return self._addresses[0].url
 
     async def infer(
         self,
@@ -122,7 +122,8 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Closes the connections that are kept open."""
-        await self._wire.close()
+        for wire in self._wires:
+            await wire.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -141,7 +142,7 @@ class AsyncClient:
                     step = talk.send(None)
                     continue
                 try:
-                    reply = await self._wire.send(step.ask, step.timeout_s)
+                    reply = await self._wires[step.target].send(step.ask, step.timeout_s)
                 except LittoralError as error:
                     step = talk.throw(error)
                 else:

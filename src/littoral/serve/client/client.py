@@ -15,18 +15,23 @@ from littoral.core.clock import RealClock
 from littoral.core.errors import LittoralError
 from littoral.core.request import Parameters
 from littoral.model.repository import IndexEntry
-from littoral.serve.client.address import Address, read_address
+from littoral.serve.client.address import Address, read_addresses
 from littoral.serve.client.answer import Answer, ModelFacts, Prediction, ServerFacts
 from littoral.serve.client.conversation import Conversation, Dialect, Pause, Talk
 from littoral.serve.client.picture import encoded
 from littoral.serve.client.retry import RetryBudget, RetryPolicy
+from littoral.serve.client.route import Route
 from littoral.serve.client.wire import Wire
 
 T = TypeVar("T")
 
 
 class Client:
-    """One server, over HTTP or gRPC as the URL says.
+    """One server, over HTTP or gRPC as the URL says; or several that stand in for each other.
+
+    Of several (`Client([edge, hub])`) the first is asked while it is well. Where it is away, late, full or without the
+    model, the next one is, with the same request id and the time that is left; so a request fails only where all do.
+    What failed is left alone for a while and gets its requests back once it answers again.
 
     `timeout_s` bounds every call, retries included; `deadline_ms` of a call may shorten it and is sent along, so that
     the server refuses at once what it cannot do in time. Retries happen only where the server is away or has no room,
@@ -36,7 +41,7 @@ class Client:
 
     def __init__(
         self,
-        url: str = "http://127.0.0.1:8000",
+        url: str | Sequence[str] = "http://127.0.0.1:8000",
         *,
         api_key: str | None = None,
         timeout_s: float = 30.0,
@@ -44,14 +49,14 @@ class Client:
         ca_file: Path | str | None = None,
         binary: bool = True,
     ) -> None:
-        self._address = read_address(url)
-        self._talk = conversation(self._address, api_key=api_key, timeout_s=timeout_s, retries=retries, binary=binary)
-        self._wire = _wire(self._address, ca_file)
+        self._addresses = read_addresses(url)
+        self._talk = conversation(self._addresses, api_key=api_key, timeout_s=timeout_s, retries=retries, binary=binary)
+        self._wires = [_wire(address, ca_file) for address in self._addresses]
 
     @property
     def url(self) -> str:
-        """The server's address in full."""
-        return self._address.url
+        """The address in full of the server, or of the first of several."""
+        return self._addresses[0].url
 
     def infer(
         self,
@@ -128,7 +133,8 @@ class Client:
 
     def close(self) -> None:
         """Closes the connections that are kept open."""
-        self._wire.close()
+        for wire in self._wires:
+            wire.close()
 
     def __enter__(self) -> Self:
         return self
@@ -147,7 +153,7 @@ class Client:
                     step = talk.send(None)
                     continue
                 try:
-                    reply = self._wire.send(step.ask, step.timeout_s)
+                    reply = self._wires[step.target].send(step.ask, step.timeout_s)
                 except LittoralError as error:
                     step = talk.throw(error)
                 else:
@@ -158,13 +164,15 @@ class Client:
 
 
 def conversation(
-    address: Address, *, api_key: str | None, timeout_s: float, retries: int, binary: bool
+    addresses: Sequence[Address], *, api_key: str | None, timeout_s: float, retries: int, binary: bool
 ) -> Conversation:
-    """The verbs in the words of the address's wire."""
+    """The verbs in the words of each address's wire."""
     assert timeout_s > 0, "a client always has a time limit"
     assert retries >= 0, "retries is how often a failed call is tried again"
-    policy = RetryPolicy(retries_max=retries, budget=RetryBudget(), chance=random.Random())
-    return Conversation(dialect_of(address, api_key, binary=binary), policy, RealClock(), timeout_s=timeout_s)
+    chance = random.Random()
+    policy = RetryPolicy(retries_max=retries, budget=RetryBudget(), chance=chance)
+    dialects = [dialect_of(address, api_key, binary=binary) for address in addresses]
+    return Conversation(dialects, policy, Route(len(dialects), chance), RealClock(), timeout_s=timeout_s)
 
 
 def dialect_of(address: Address, api_key: str | None, *, binary: bool = True) -> Dialect:

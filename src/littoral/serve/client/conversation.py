@@ -20,6 +20,7 @@ from littoral.core.tensor import Tensor, bytes_array
 from littoral.model.repository import IndexEntry
 from littoral.serve.client.answer import Answer, ModelFacts, Prediction, ServerFacts, answer_of, prediction_of
 from littoral.serve.client.retry import RetryPolicy
+from littoral.serve.client.route import TRIAL_S_MAX, Route
 from littoral.serve.client.wire import Ask, Reply
 
 T = TypeVar("T")
@@ -30,10 +31,11 @@ WAY_BACK_SHARE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send this and wait so long for the reply."""
+    """Send this to one of the servers, by its place in the list, and wait so long for the reply."""
 
     ask: Ask
     timeout_s: float
+    target: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Pause:
 
 
 Talk = Generator[Send | Pause, Reply | None, T]
+Heard = tuple["Dialect", Reply]
+"""A reply, and the dialect it is in."""
 
 
 class Dialect(Protocol):
@@ -79,11 +83,18 @@ class Dialect(Protocol):
 
 
 class Conversation:
-    """The verbs. It holds nothing that changes but the retry budget, so any number of calls may run at once."""
+    """The verbs, with one server or several that stand in for each other.
 
-    def __init__(self, dialect: Dialect, policy: RetryPolicy, clock: Clock, *, timeout_s: float) -> None:
-        self._dialect = dialect
+    It holds nothing that changes but the retry budget and the route, so any number of calls may run at once.
+    """
+
+    def __init__(
+        self, dialects: Sequence[Dialect], policy: RetryPolicy, route: Route, clock: Clock, *, timeout_s: float
+    ) -> None:
+        assert len(dialects) == route.count, "each server has its dialect"
+        self._dialects = tuple(dialects)
         self._policy = policy
+        self._route = route
         self._clock = clock
         self._timeout_s = timeout_s
 
@@ -122,49 +133,49 @@ class Conversation:
 
     def models(self) -> Talk[tuple[IndexEntry, ...]]:
         """The repository's index."""
-        reply = yield from self._exchange(self._dialect.index)
-        return self._dialect.read_index(reply)
+        dialect, reply = yield from self._exchange(lambda dialect: dialect.index())
+        return dialect.read_index(reply)
 
     def server(self) -> Talk[ServerFacts]:
         """Who answers."""
-        reply = yield from self._exchange(self._dialect.server_metadata)
-        return self._dialect.read_server_metadata(reply)
+        dialect, reply = yield from self._exchange(lambda dialect: dialect.server_metadata())
+        return dialect.read_server_metadata(reply)
 
     def metadata(self, model: str, *, version: str = "") -> Talk[ModelFacts]:
         """A model's signature."""
-        reply = yield from self._exchange(lambda: self._dialect.model_metadata(model, version))
-        return self._dialect.read_model_metadata(reply)
+        dialect, reply = yield from self._exchange(lambda dialect: dialect.model_metadata(model, version))
+        return dialect.read_model_metadata(reply)
 
     def ready(self, model: str = "", *, version: str = "") -> Talk[bool]:
-        """Whether the server, or the model, would answer now; False also where nobody does. Never tried twice."""
-        try:
-            reply = yield Send(self._dialect.ready(model, version), self._timeout_s)
-        except LittoralError as error:
-            if error.code in ("server_away", "connection_lost", "answer_late"):
-                return False
-            raise
-        assert reply is not None, "a Send is answered with a reply"
-        return self._dialect.read_ready(reply)
+        """Whether a server, or the model there, would answer now; False also where nobody does. Never tried twice."""
+        for target in range(len(self._dialects)):
+            if (yield from self._ready(target, model, version, self._timeout_s)):
+                return True
+        return False
 
     def load(self, model: str) -> Talk[None]:
-        """Loads a model, or its newest version; loading twice is loading once."""
-        yield from self._exchange(lambda: self._dialect.load(model))
+        """Loads a model, or its newest version, on the first server; loading twice is loading once."""
+        yield from self._exchange(lambda dialect: dialect.load(model), first_only=True)
 
     def unload(self, model: str) -> Talk[None]:
-        """Takes a model out of service; doing so twice is doing so once."""
-        yield from self._exchange(lambda: self._dialect.unload(model))
+        """Takes a model out of service on the first server; doing so twice is doing so once."""
+        yield from self._exchange(lambda dialect: dialect.unload(model), first_only=True)
 
     def _infer(self, request: InferRequest, deadline_ms: float | None) -> Talk[InferAnswer]:
         if deadline_ms is not None and not deadline_ms > 0:
             raise Invalid("parameter_wrong", "`deadline_ms` must be above zero.")
-        reply = yield from self._repeat(lambda left: self._dialect.infer(_with_budget(request, left)), deadline_ms)
-        return self._dialect.read_infer(reply)
+        dialect, reply = yield from self._repeat(
+            lambda dialect, left_ms: dialect.infer(_with_budget(request, left_ms)), deadline_ms
+        )
+        return dialect.read_infer(reply)
 
-    def _exchange(self, ask: Callable[[], Ask]) -> Talk[Reply]:
-        return (yield from self._repeat(lambda _left_ms: ask(), None))
+    def _exchange(self, ask: Callable[[Dialect], Ask], *, first_only: bool = False) -> Talk[Heard]:
+        return (yield from self._repeat(lambda dialect, _left_ms: ask(dialect), None, first_only=first_only))
 
-    def _repeat(self, ask: Callable[[float | None], Ask], deadline_ms: float | None) -> Talk[Reply]:
-        """Sends until there is an answer, an error that lasts, no time or no retry left.
+    def _repeat(
+        self, ask: Callable[[Dialect, float | None], Ask], deadline_ms: float | None, *, first_only: bool = False
+    ) -> Talk[Heard]:
+        """Sends until there is an answer, an error that lasts, no time, no server or no retry left.
 
         `ask` is given the milliseconds that are left of the caller's deadline, or None where the caller named none.
         """
@@ -173,16 +184,8 @@ class Conversation:
         self._policy.begin()
         retries = 0
         while True:
-            left_ms = (until_s - self._clock.monotonic_s()) * 1e3
-            if left_ms <= 0:
-                raise Expired("answer_late", "The time given was over before an answer came. Give more.")
-            failure: LittoralError | None
             try:
-                reply = yield Send(ask(None if deadline_ms is None else left_ms), left_ms / 1e3)
-                assert reply is not None, "a Send is answered with a reply"
-                failure = self._dialect.error(reply)
-                if failure is None:
-                    return reply
+                return (yield from self._round(ask, until_s, named=deadline_ms is not None, first_only=first_only))
             except LittoralError as error:
                 failure = error
             left_ms = (until_s - self._clock.monotonic_s()) * 1e3
@@ -191,6 +194,78 @@ class Conversation:
                 raise failure
             retries += 1
             yield Pause(wait_ms / 1e3)
+
+    def _round(
+        self, ask: Callable[[Dialect, float | None], Ask], until_s: float, *, named: bool, first_only: bool
+    ) -> Talk[Heard]:
+        """Asks one server after the other, each once, until one answers; raises what the first one said."""
+        tried: list[int] = []
+        first: LittoralError | None = None
+        while True:
+            target = self._route.choose(tried) if not first_only else 0 if not tried else None
+            if target is None:
+                assert first is not None, "there is a server to try"
+                raise first
+            if not tried and not first_only:
+                target = yield from self._try_preferred(target, until_s)
+            tried.append(target)
+            left_s = until_s - self._clock.monotonic_s()
+            if left_s <= 0:
+                raise first or Expired("answer_late", "The time given was over before an answer came. Give more.")
+            others = not first_only and len(tried) < self._route.count
+            try:
+                return (yield from self._ask(target, ask, left_s, named=named, others=others))
+            except LittoralError as error:
+                first = first or error
+                if not self._route.failed(target, error, now_s=self._clock.monotonic_s()):
+                    raise
+
+    def _ask(
+        self,
+        target: int,
+        ask: Callable[[Dialect, float | None], Ask],
+        left_s: float,
+        *,
+        named: bool,
+        others: bool,
+    ) -> Talk[Heard]:
+        """One question to one server; raises what it refuses with."""
+        started_s = self._clock.monotonic_s()
+        dialect = self._dialects[target]
+        patience_s = self._route.patience_s(target, left_s, others=others)
+        reply = yield Send(ask(dialect, left_s * 1e3 if named else None), patience_s, target)
+        assert reply is not None, "a Send is answered with a reply"
+        error = dialect.error(reply)
+        if error is not None:
+            raise error
+        now_s = self._clock.monotonic_s()
+        self._route.answered(target, now_s - started_s, now_s=now_s)
+        return dialect, reply
+
+    def _try_preferred(self, chosen: int, until_s: float) -> Talk[int]:
+        """The server to ask: a preferred one that was away, if it is time to look and it is well again."""
+        now_s = self._clock.monotonic_s()
+        due = self._route.due(chosen, now_s=now_s)
+        if due is None:
+            return chosen
+        timeout_s = min(TRIAL_S_MAX, max((until_s - now_s) / 4, 0.001))
+        well = False
+        try:
+            well = yield from self._ready(due, "", "", timeout_s)
+        finally:
+            self._route.passed_trial(due, well=well, now_s=self._clock.monotonic_s())
+        return due if well else chosen
+
+    def _ready(self, target: int, model: str, version: str, timeout_s: float) -> Talk[bool]:
+        dialect = self._dialects[target]
+        try:
+            reply = yield Send(dialect.ready(model, version), timeout_s, target)
+        except LittoralError as error:
+            if error.code in ("server_away", "connection_lost", "answer_late"):
+                return False
+            raise
+        assert reply is not None, "a Send is answered with a reply"
+        return dialect.read_ready(reply)
 
 
 def _request(
