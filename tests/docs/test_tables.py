@@ -38,6 +38,8 @@ from littoral.runtime.placer import Placer
 from littoral.runtime.placing_meters import families
 from littoral.serve.grpc_limits import GrpcLimits
 from littoral.serve.http_limits import HttpLimits
+from littoral.serve.mqtt_door import DoorCounts
+from littoral.serve.mqtt_door import families as door_families
 from littoral.serve.openapi import openapi
 
 MODELS, METRICS, PROTOCOL = (ROOT / "docs" / name for name in ("models.md", "metrics.md", "protocol.md"))
@@ -158,6 +160,7 @@ def test_every_metric_is_documented_with_its_type_and_labels() -> None:
     meters.connections.labels("http").set(1)
     meters.watch_states(lambda: {"READY": 1})
     meters.watch(lambda: families(busy_placer()))
+    meters.watch(lambda: door_families(DoorCounts({"reading": 1}, {"reading_wrong": 1}), "b:1883", connected=True))
 
     # when they are collected
     counted = {}

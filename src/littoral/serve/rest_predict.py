@@ -83,10 +83,16 @@ def _number(name: str, text: str) -> int | float:
     return value
 
 
-def _reply(answer: InferAnswer, started_s: float) -> Reply:
+def predicted(answer: InferAnswer) -> dict[str, Any]:
+    """An answer as plain values: its predictions, and how they came to be."""
     told: dict[str, Any] = {"model": answer.model, "version": answer.version, "predictions": _predictions(answer)}
     for name, value in answer.parameters.items():
         told.setdefault(name, value)
+    return told
+
+
+def _reply(answer: InferAnswer, started_s: float) -> Reply:
+    told = predicted(answer)
     told["latency_ms"] = round((time.perf_counter() - started_s) * 1e3, 3)
     return json_reply(told)
 
