@@ -191,7 +191,7 @@ class Authority:
         # It begins a little before now, for clocks that are behind ours.
         span = Span(now_s - SKEW_S, until_s)
         leaf = peer_certificate(who, key, authority, self._signer(entry), span, hosts=hosts)
-        chain = pem_of([leaf]) + "".join(each.crossed for each in reversed(self._state.entries))
+        chain = pem_of([leaf]) + self.successors
         return Issued(who, chain, self.bundle(now_s), span_of(leaf).until_s, fingerprint(key))
 
     # ---- who is trusted --------------------------------------------------------------------------------------------
@@ -207,6 +207,15 @@ class Authority:
     def bundle(self, now_s: float) -> str:
         """The authorities that a site should trust, as PEM."""
         return pem_of(self.authorities(now_s))
+
+    @property
+    def successors(self) -> str:
+        """The certificates that lead from each authority to the next, as PEM, the newest first."""
+        return "".join(each.crossed for each in reversed(self._state.entries))
+
+    def public_bundle(self, now_s: float) -> str:
+        """What whoever asks may have, as PEM: the authorities that a join token may name, and what leads on."""
+        return pem_of(self.authorities(now_s, away_s=self._terms.offline_s_max)) + self.successors
 
     def pin(self, now_s: float) -> str:
         """The fingerprint that a join token made now carries: of the authority that signs now."""

@@ -24,7 +24,7 @@ from littoral.identity.keys import Signer, SigningKey, is_p256
 from littoral.identity.spiffe import SpiffeId, read_id
 
 CHAIN_BYTES_MAX = 32_768
-CHAIN_CERTIFICATES_MAX = 8
+CHAIN_CERTIFICATES_MAX = 16
 _CSR_BYTES_MAX = 8_192
 _COMMON_NAME_CHARACTERS_MAX = 64
 

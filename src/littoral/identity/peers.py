@@ -103,7 +103,7 @@ def judge(certificate: x509.Certificate, rules: Rules) -> Peer:
     if rules.now_s is not None:
         check_time(certificate, peer, rules.now_s(), rules.skew_s)
     if rules.revocations().covers(peer):
-        raise Denied("certificate_revoked", f"The identity of {peer.who} was revoked. Join anew with a fresh token.")
+        raise Denied("certificate_revoked", f"The identity of {peer.who} was revoked. Join anew, in a fresh folder.")
     if rules.expected is not None and peer.who not in rules.expected:
         wanted = " or ".join(sorted(map(str, rules.expected)))
         raise Denied("certificate_unexpected", f"The peer is {peer.who}, and {wanted} was asked for.")

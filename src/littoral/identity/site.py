@@ -110,18 +110,16 @@ class SiteIdentity:
 
     # ---- certificates ----------------------------------------------------------------------------------------------
 
-    def install(self, chain_pem: str, bundle_pem: str) -> None:
+    def install(self, chain_pem: str, bundle_pem: str, *, expect: SpiffeId | None = None) -> None:
         """Takes a certificate and the authorities that came with it, for good, and for every context handed out.
 
         `Denied` (`certificate_wrong`) for one that is not for this site's key or that the authorities did not sign;
-        `Conflict` (`identity_other`) for one in another name than this site has.
+        `Conflict` (`identity_other`) for one in another name than this site has, or than is expected.
         """
         chain, bundle = read_certificates(chain_pem), read_certificates(bundle_pem)
-        who = self._checked(chain, bundle)
-        if self._who is not None and who != self._who:
-            raise Conflict(
-                "identity_other", f"This is {self._who}, and the certificate is for {who}. Use a fresh folder."
-            )
+        who, wanted = self._checked(chain, bundle), expect or self._who
+        if wanted is not None and who != wanted:
+            raise Conflict("identity_other", f"This is {wanted}, the certificate is for {who}. Use a fresh folder.")
         # The bundle first: with the old certificate it is right, too.
         write_public(self._folder / _BUNDLE, pem_of(bundle).encode())
         write_private(self._folder / _IDENTITY, self._secret_pem + pem_of(chain).encode())
