@@ -21,20 +21,36 @@ def command_of(verb: str) -> click.Command:
     return found
 
 
+def parts_of(verb: str) -> dict[str, click.Command]:
+    """A verb and, where it has some, its subcommands, by what is typed after it."""
+    whole = command_of(verb)
+    return {"": whole, **(whole.commands if isinstance(whole, click.Group) else {})}
+
+
+def flags_of(verb: str) -> set[str]:
+    options = (one for part in parts_of(verb).values() for one in part.params if isinstance(one, click.Option))
+    return {flag for one in options for flag in one.opts}
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_a_section_that_names_each_of_its_flags(verb: str) -> None:
     told = sections(PAGE).get(f"littoral {verb}")
     assert told is not None, f"docs/cli.md has no section '## littoral {verb}'"
 
-    flags = {flag for one in command_of(verb).params if isinstance(one, click.Option) for flag in one.opts}
+    assert {flag for flag in flags_of(verb) if f"`{flag}" not in told} == set()
 
-    assert {flag for flag in flags if f"`{flag}" not in told} == set()
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_subcommand_is_named_in_its_verbs_section(verb: str) -> None:
+    told = sections(PAGE).get(f"littoral {verb}", "")
+
+    assert {name for name in parts_of(verb) if name and f"`littoral {verb} {name}" not in told} == set()
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_no_documented_flag_is_gone(verb: str) -> None:
     told = sections(PAGE).get(f"littoral {verb}", "")
-    flags = {flag for one in command_of(verb).params for flag in one.opts} | {"--help"}
+    flags = flags_of(verb) | {"--help"}
 
     rows = re.findall(r"^\| `(--[a-z-]+)", told, flags=re.MULTILINE)
 
@@ -43,12 +59,11 @@ def test_no_documented_flag_is_gone(verb: str) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_flag_of_every_verb_explains_itself(verb: str) -> None:
-    command = command_of(verb)
+    for command in parts_of(verb).values():
+        silent = [one.name for one in command.params if isinstance(one, click.Option) and not one.help]
 
-    silent = [one.name for one in command.params if isinstance(one, click.Option) and not one.help]
-
-    assert silent == []
-    assert command.help
+        assert silent == []
+        assert command.help
 
 
 def test_what_an_error_suggests_to_run_next_exists() -> None:
@@ -60,7 +75,7 @@ def test_what_an_error_suggests_to_run_next_exists() -> None:
     for line in suggested:
         words = line.format(verb="predict", url="").split()
         if words[0] == "littoral" and words[1] != "--help":
-            known = {flag for one in command_of(words[1]).params for flag in one.opts} | {"--help"}
+            known = flags_of(words[1]) | {"--help"}
             wrong += [f"{line}: {word}" for word in words[2:] if word.startswith("--") and word not in known]
 
     # then each verb and flag is there, and so is each code

@@ -6,6 +6,7 @@ import re
 import tomllib
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal, get_args, get_origin
 from urllib.request import urlopen
 
@@ -19,6 +20,10 @@ from littoral.cli.own_server import own_server
 from littoral.core.clock import ManualClock
 from littoral.edge.serving import Options
 from littoral.edge.settings import NodeSettings
+from littoral.hub.door_limits import DoorLimits
+from littoral.hub.settings import HubFile
+from littoral.hub.table import all_verbs
+from littoral.hub.tally import GAUGES, Tally
 from littoral.model.manifest import (
     CascadeSection,
     InputSection,
@@ -44,6 +49,7 @@ from littoral.serve.openapi import openapi
 
 MODELS, METRICS, PROTOCOL = (ROOT / "docs" / name for name in ("models.md", "metrics.md", "protocol.md"))
 PYTHON = ROOT / "docs" / "python.md"
+HUB = ROOT / "docs" / "hub.md"
 SECTIONS: dict[str, type[msgspec.Struct]] = {
     "The model": Manifest,
     "`[input]`": InputSection,
@@ -151,6 +157,15 @@ def busy_placer() -> Placer:
     return placer
 
 
+def busy_tally() -> Tally:
+    """A hub's counts, one of each kind."""
+    tally = Tally(sites=lambda: {"present": 1}, gauges=lambda: dict.fromkeys(GAUGES, 1.0))
+    tally.stream("result")
+    tally.refusals["token_wrong"] += 1
+    tally.request("/v1/events", 200)
+    return tally
+
+
 def test_every_metric_is_documented_with_its_type_and_labels() -> None:
     # given meters that have counted something of everything
     meters = Meters()
@@ -161,6 +176,7 @@ def test_every_metric_is_documented_with_its_type_and_labels() -> None:
     meters.watch_states(lambda: {"READY": 1})
     meters.watch(lambda: families(busy_placer()))
     meters.watch(lambda: door_families(DoorCounts({"reading": 1}, {"reading_wrong": 1}), "b:1883", connected=True))
+    meters.watch(busy_tally().families)
 
     # when they are collected
     counted = {}
@@ -170,7 +186,9 @@ def test_every_metric_is_documented_with_its_type_and_labels() -> None:
         counted[family.name + suffix] = (family.type, labels)
 
     # then the page's table is the same
-    told = {name: (row[0], set(row[1].split(", "))) for name, row in rows_of(METRICS.read_text("utf-8")).items()}
+    told = {
+        name: (row[0], set(row[1].split(", ")) - {"-"}) for name, row in rows_of(METRICS.read_text("utf-8")).items()
+    }
     assert told == counted
 
 
@@ -249,3 +267,31 @@ def test_a_table_is_read_as_its_cells() -> None:
 
     assert tables(text) == [[["`x`", "one of `p`, `q`"], ["y", "2"]], [["z", "3"]]]
     assert re.fullmatch("x", next(iter(rows_of(text))))
+
+
+def test_every_route_of_the_hub_is_documented_with_its_methods_and_who_may_ask_it() -> None:
+    # given the hub's own table of routes
+    parts: Any = SimpleNamespace(limits=DoorLimits(), clock=ManualClock())
+    nothing: Any = None
+    wanted = {(verb.path, verb.method, verb.needs) for verb in all_verbs(parts, nothing, nothing, Meters())}
+
+    # when the page's rows are read, which join the methods of one path where the same people may ask
+    rows = next(rows for rows in tables(HUB.read_text(encoding="utf-8")) if rows[0][0].startswith("`/v1/"))
+    told = set()
+    for path, methods, who, _ in rows:
+        asked = methods.split(", ")
+        needs = who.split(", ")
+        for method, need in zip(asked, needs if len(needs) > 1 else needs * len(asked), strict=True):
+            told.add((path.strip("`"), method, need))
+
+    # then they are the same
+    assert told == wanted
+
+
+def test_every_limit_of_the_hubs_door_and_every_key_of_its_file_is_documented() -> None:
+    told = rows_of(HUB.read_text(encoding="utf-8"))
+
+    limits = {field.name: str(getattr(DoorLimits(), field.name)) for field in fields(DoorLimits)}
+    keys = {field.encode_name: "needed" if field.required else None for field in msgspec.structs.fields(HubFile)}
+    assert {name: told.get(name, [""])[0] for name in limits} == limits
+    assert set(keys) <= set(told)

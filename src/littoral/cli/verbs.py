@@ -30,6 +30,10 @@ VERBS: dict[str, Verb] = {
     "split": Verb("littoral.cli.split", "Cut a model in two and prove that the halves are the whole."),
     "calibrate": Verb("littoral.cli.calibrate", "Teach a little model when to ask a big one, within a promise."),
     "link": Verb("littoral.cli.link", "Stand between two programs as a slow, late or broken link."),
+    "hub": Verb("littoral.cli.hub", "Make a hub and run it: events, models and sites in one place."),
+    "token": Verb("littoral.cli.token", "Make a token for a site to join with, or for a program."),
+    "sites": Verb("littoral.cli.sites", "Show a hub's sites, label them, shut one out."),
+    "events": Verb("littoral.cli.events", "Show what a hub knows has happened."),
     "version": Verb("littoral.cli.version", "Show the version."),
 }
 

@@ -1,0 +1,62 @@
+"""The hub's own certificate, which it signs for itself, and how its door judges those of others."""
+
+from __future__ import annotations
+
+from littoral.core.clock import Clock
+from littoral.hub.attendance import Attendance
+from littoral.hub.settings import HubSettings
+from littoral.identity.authority import Authority
+from littoral.identity.contexts import Clients, PeerContext, Refused
+from littoral.identity.peers import Revocations
+from littoral.identity.private_files import write_public
+from littoral.identity.site import SiteIdentity
+from littoral.monitor.log import log_of
+
+_LOG = log_of("hub.identity")
+CA_FILE = "ca.pem"
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+class OwnIdentity:
+    """The authority and the hub's identity under it."""
+
+    def __init__(self, settings: HubSettings, *, clock: Clock) -> None:
+        self.authority = Authority.open(settings.folder / "authority")
+        self._folder = settings.folder
+        self._identity = SiteIdentity.open(settings.folder / "identity", clock=clock)
+        self._clock = clock
+        self._hosts = [*dict.fromkeys((*_LOCAL, *_named(settings.host), *settings.file.hosts))]
+        self._fresh = False
+
+    def renew(self) -> None:
+        """Signs the hub's certificate anew where it is due (and at each start: its names may have changed)."""
+        now_s = self._clock.wall_s()
+        if self.authority.rotation_due(now_s):
+            self.authority.rotate(now_s)
+            _LOG.info("The authority has a successor.", domain=self.authority.domain)
+        if self._fresh and not self._identity.renewal_due:
+            return
+        issued = self.authority.issue_hub(self._identity.csr(), now_s, hosts=self._hosts)
+        self._identity.install(issued.chain_pem, issued.bundle_pem)
+        write_public(self._folder / CA_FILE, issued.bundle_pem.encode())
+        self._fresh = True
+
+    def server_context(
+        self, attendance: Attendance, *, refused: Refused | None, clients: Clients = "optional"
+    ) -> PeerContext:
+        """A door's end of TLS: anybody of the domain who is not revoked; with "optional" also who shows nothing."""
+
+        def revocations() -> Revocations:
+            return Revocations(sites=attendance.revoked)
+
+        return self._identity.server_context(
+            clients=clients,
+            authorities=lambda: self.authority.authorities(self._clock.wall_s()),
+            revocations=revocations,
+            refused=refused,
+        )
+
+
+def _named(host: str) -> tuple[str, ...]:
+    """A host that people may write; an address that means all of them is none."""
+    return () if host in ("", "0.0.0.0", "::") else (host,)

@@ -1,0 +1,41 @@
+"""What the hub's verbs work with: one of each, made by `hub.py`, handed to every group of verbs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from littoral.core.clock import Clock
+from littoral.hub.attendance import Attendance
+from littoral.hub.chronicle import Chronicle
+from littoral.hub.database import Database
+from littoral.hub.door_limits import DoorLimits
+from littoral.hub.signal import Signal
+from littoral.hub.streaming import Followers
+from littoral.hub.tally import Tally
+
+
+@dataclass(slots=True)
+class Parts:
+    """`events_fresh` fires when events were stored, `desired_fresh` when a site should live by something else,
+    `models_fresh` when the registry changed.
+    """
+
+    database: Database
+    clock: Clock
+    chronicle: Chronicle
+    attendance: Attendance
+    limits: DoorLimits
+    tally: Tally
+    followers: Followers
+    events_fresh: Signal = field(default_factory=Signal)
+    desired_fresh: Signal = field(default_factory=Signal)
+    models_fresh: Signal = field(default_factory=Signal)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def desired_changed(self, versions: Mapping[str, int]) -> None:
+        """Wakes the sites that should live by something else from now on."""
+        if versions:
+            self.attendance.desired_changed(versions)
+            self.desired_fresh.fire()
