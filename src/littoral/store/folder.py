@@ -83,10 +83,25 @@ class Folder:
     def _open(self) -> Ledger:
         numbers = generations(self._disk, self._path)
         number = max(numbers, default=1)
+        self._write_again(self._path / f"events.{number}.db-wal")
         ledger = self._ledger(number)
         ledger.open()
         self._disk.sync_folder(self._path)
         return ledger
+
+    def _write_again(self, journal: Path) -> None:
+        """Writes a journal over itself and syncs it.
+
+        Where a sync failed before, the system may show us what is not on the disk and will not be put there: to SQLite
+        it would look committed, and what is written after it would be lost with it when the power goes.
+        """
+        offset, size = 0, self._disk.size(journal)
+        while offset < size:
+            piece = self._disk.read(journal, offset, self.space.step_bytes)
+            self._disk.write(journal, offset, piece)
+            offset += len(piece)
+        if size:
+            self._disk.sync(journal)
 
     def _ledger(self, number: int) -> Ledger:
         return Ledger(

@@ -84,7 +84,7 @@ class SqliteInbox:
         try:
             self._connection.run("BEGIN IMMEDIATE")
             fresh, known = receive(self, entries)
-            self._connection.run_many(_EFFECT, [_values(entry) for entry in fresh])
+            self._apply(fresh)
             self._connection.run("COMMIT")
         except BaseException:
             self._connection.roll_back()
@@ -102,6 +102,9 @@ class SqliteInbox:
 
     def set_mark(self, site: str, log: str, mark: int) -> None:
         self._connection.run("INSERT OR REPLACE INTO marks (site, log, mark) VALUES (?, ?, ?)", (site, log, mark))
+
+    def _apply(self, entries: Sequence[Entry]) -> None:
+        self._connection.run_many(_EFFECT, [_values(entry) for entry in entries])
 
 
 _SCHEMA = (

@@ -66,19 +66,24 @@ class Ledger:
         self._seal = seal
         self._clock = clock
         self._connection = disk.connect(path)
-        space.prepare(self._connection)
         self._drops = Drops(self._connection, clock)
         self._shelf = Shelf(self._connection, site, rules, draw_log)
         self._room = Room(self._shelf, self._drops)
         self._rows: list[tuple[Value, ...]] = []  # placed in this transaction, not yet written
         self._began_s = clock.monotonic_s()
+        self.trouble: LittoralError | None = None  # what last kept the journal from being emptied
         self._heard_s = float("-inf")  # when the receiver was last heard
         self._lived_before_s = 0.0
 
     def open(self) -> None:
-        """Makes or reads the tables; to be called first."""
-        prepare(self._connection)
-        self._shelf.load()
+        """Makes or reads the tables; to be called first. Where that fails, nothing stays open."""
+        try:
+            self._space.prepare(self._connection)
+            prepare(self._connection)
+            self._shelf.load()
+        except BaseException:
+            self._connection.close()
+            raise
         self._lived_before_s = max((log.lived_s for log in self._shelf), default=0.0)
 
     def close(self) -> None:
@@ -149,6 +154,7 @@ class Ledger:
         self._space.empty_journal(self._connection, self._path, at_once=idle)
         if idle:
             self._space.take_ballast()
+        self.trouble = None
 
     # Inside
 
@@ -185,7 +191,10 @@ class Ledger:
                     results.append(self._place(put))
                 except (Invalid, Overloaded) as error:
                     results.append(error)
-        self._space.empty_journal(self._connection, self._path)
+        try:
+            self._space.empty_journal(self._connection, self._path)
+        except LittoralError as error:  # the events are on the disk all the same; the journal is emptied later
+            self.trouble = error
         return results
 
     def _admit(self, put: Put, left: int) -> int:
