@@ -3,7 +3,7 @@
     python benchmarks/voyages.py --seeds 1000000 --processes 2
     python benchmarks/voyages.py --first 1234 --seeds 1       # one story again
 
-Prints each seed whose promise did not hold, and a line of JSON every thousand seeds. A million seeds take about a day on
+Prints each seed whose promise did not hold, and a line of JSON every thousand seeds. A million take about a day on
 two cores.
 """
 
