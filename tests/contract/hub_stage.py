@@ -21,11 +21,14 @@ from littoral.hub.founding import ADMIN_TOKEN, found
 from littoral.hub.hub import Hub, Standing
 from littoral.hub.settings import HubFile, HubSettings, read_file
 from littoral.identity.contexts import unverified_context
+from littoral.identity.conversations import Talk, joining
 from littoral.identity.enrol import JoinToken
 from littoral.identity.site import SiteIdentity
 from littoral.net.batch import CONTENT_TYPE, encode_batch
+from littoral.serve.client.kinds import error_of_http
 
 Result = TypeVar("Result")
+T = TypeVar("T")
 PASSWORD = "correct horse battery"
 
 
@@ -59,11 +62,8 @@ class Stage:
     def join(self, name: str, folder: Path, **wishes: Any) -> SiteHere:
         """A site that has joined by a token of its own."""
         made = self.admin.post("/v1/join-tokens", json={"site": name, **wishes}).raise_for_status().json()
-        token = JoinToken.parse(made["text"])
         identity = SiteIdentity.open(folder)
-        asked = {"number": token.number, "secret": token.secret, "site": name, "csr": identity.csr()}
-        joined = self.person(None).post("/v1/join", json=asked).raise_for_status().json()
-        identity.install(joined["chain"], joined["bundle"])
+        converse(joining(JoinToken.parse(made["text"]), name, identity), self.url)
         return SiteHere(name, identity, self._client(verify=identity.client_context()))
 
     def call(self, work: Callable[[], Coroutine[Any, Any, Result]], *, timeout_s: float = 20.0) -> Result:
@@ -75,6 +75,18 @@ class Stage:
         found: list[dict[str, Any]] = self.admin.get("/v1/events", params=query).raise_for_status().json()["events"]
         return found
 
+    def until(self, enough: Callable[[list[dict[str, Any]]], bool], **query: Any) -> list[dict[str, Any]]:
+        """Follows the events until what came is enough; all that came."""
+        came: list[dict[str, Any]] = []
+        asked = {"follow": "1", "limit": 1000, **query}
+        with self.admin.stream("GET", "/v1/events", params=asked, timeout=30.0) as answer:
+            for line in answer.iter_lines():
+                if line.startswith("data: "):
+                    came.append(json.loads(line.removeprefix("data: ")))
+                if enough(came):
+                    return came
+        raise AssertionError(f"the stream ended; it had {came}")
+
     def close(self) -> None:
         for client in self._clients:
             client.close()
@@ -83,6 +95,23 @@ class Stage:
         client = httpx.Client(base_url=self.url, timeout=20.0, trust_env=False, **settings)
         self._clients.append(client)
         return client
+
+
+def converse(talk: Talk[T], url: str) -> T:
+    """Drives a conversation about identity over real connections."""
+    try:
+        ask = next(talk)
+        while True:
+            with httpx.Client(base_url=url, verify=ask.context, timeout=20.0, trust_env=False) as client:
+                answer = client.request(ask.method, ask.path, content=ask.body)
+            if answer.status_code < 400:
+                ask = talk.send(answer.content)
+            else:
+                told = answer.json()
+                ask = talk.throw(error_of_http(answer.status_code, told["code"], told["error"], {}))
+    except StopIteration as done:
+        result: T = done.value
+        return result
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from contract.hub_databases import KINDS, Databases
-from contract.hub_stage import PASSWORD, SiteHere, Stage, running
+from contract.hub_stage import PASSWORD, SiteHere, Stage, converse, running
+from littoral.core.errors import Denied
 from littoral.core.event import Dropped, Event
+from littoral.identity.conversations import learning_time, renewing
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -75,8 +79,8 @@ def test_who_says_nothing_of_themselves_is_asked_to(stage: Stage) -> None:
 
 
 def test_a_token_that_nobody_made_opens_nothing(stage: Stage) -> None:
-    for text in ("lt_0123456789abcdef_" + "x" * 43, "nonsense", "Bearer"):
-        assert stage.person(text).get("/v1/sites").json()["code"] == "token_wrong"
+    for text in ("littoral-key-1.0123456789abcdef." + "x" * 43, "nonsense", "Bearer"):
+        assert stage.person(text).get("/v1/sites").json()["code"] == "key_refused"
 
 
 def test_a_site_may_not_do_what_people_do(site: SiteHere) -> None:
@@ -95,7 +99,7 @@ def test_a_person_logs_in_and_out(stage: Stage) -> None:
     client.post("/v1/logout").raise_for_status()
 
     # then its token opens nothing any more
-    assert client.get("/v1/me").json()["code"] == "token_wrong"
+    assert client.get("/v1/me").json()["code"] == "session_over"
 
 
 def test_a_wrong_password_and_a_wrong_name_are_refused_alike(stage: Stage) -> None:
@@ -104,7 +108,9 @@ def test_a_wrong_password_and_a_wrong_name_are_refused_alike(stage: Stage) -> No
         for name in ("admin", "nobody")
     ]
 
-    assert {(one.status_code, one.json()["error"]) for one in answers} == {(401, "Name or password is wrong.")}
+    assert {(one.status_code, one.json()["error"]) for one in answers} == {
+        (401, "The name, the password or the proof is wrong. Try again.")
+    }
 
 
 def test_a_viewer_sees_and_changes_nothing(stage: Stage) -> None:
@@ -118,7 +124,7 @@ def test_a_viewer_sees_and_changes_nothing(stage: Stage) -> None:
 
     # then they see, and are refused
     assert seen.status_code == 200
-    assert (refused.status_code, refused.json()["code"]) == (403, "role_missing")
+    assert (refused.status_code, refused.json()["code"]) == (403, "permission_missing")
 
 
 def test_a_browser_session_changes_things_from_the_hubs_own_pages_only(stage: Stage) -> None:
@@ -211,3 +217,58 @@ def test_the_document_describes_every_route(stage: Stage) -> None:
     assert document["openapi"].startswith("3.1")
     assert {"/v1/events", "/v1/sites", "/v1/desired", "/v1/models", "/v1/join", "/metrics"} <= set(document["paths"])
     assert document["paths"]["/v1/events"]["post"]["security"] == [{"certificate": []}]
+    assert document["paths"]["/v1/uploads"]["post"]["security"] == [{"certificate": []}, {"token": []}]
+
+
+def test_the_audit_is_for_admins(stage: Stage) -> None:
+    minted = stage.admin.post("/v1/tokens", json={"role": "viewer", "days": 1}).raise_for_status().json()
+
+    seen = stage.person(minted["text"]).get("/v1/events").json()["events"]
+
+    assert seen
+    assert {one["stream"] for one in seen} & {"audit"} == set()
+
+
+def test_a_token_of_fewer_scopes_than_its_role_may_no_more(stage: Stage) -> None:
+    wish = {"role": "viewer", "days": 1, "scopes": ["models:read"]}
+    narrow = stage.person(stage.admin.post("/v1/tokens", json=wish).raise_for_status().json()["text"])
+
+    assert narrow.get("/v1/models").status_code == 200
+    assert narrow.get("/v1/sites").json()["code"] == "permission_missing"
+
+
+def test_an_old_key_is_shut_out_once_its_name_has_another(stage: Stage, tmp_path: Path) -> None:
+    # given a site whose machine was replaced by one that joined under its name
+    old = stage.join("edge-6", tmp_path / "old")
+    assert old.report(1).status_code == 204
+    new = stage.join("edge-6", tmp_path / "new")
+
+    # when both talk, the old one over the connection that it has and over another one
+    answers = [old.report(2), new.report(1)]
+    old.client._transport.close()
+    with pytest.raises(httpx.RemoteProtocolError):
+        old.report(3)
+
+    # then the old machine's key is worth nothing, and its tries are on record
+    assert answers[0].json()["code"] == "certificate_revoked"
+    assert answers[1].status_code == 204
+    stage.until(lambda came: [it["body"].get("code") for it in came].count("certificate_revoked") >= 2, stream="audit")
+
+
+def test_a_site_renews_and_learns_the_time(stage: Stage, site: SiteHere) -> None:
+    before = site.identity.until_s
+
+    converse(renewing(site.identity), stage.url)
+
+    assert site.identity.until_s >= before
+    assert abs(converse(learning_time(site.identity), stage.url) - time.time()) < 60
+
+
+def test_a_revoked_site_does_not_renew_not_even_after_its_name_was_restored(stage: Stage, tmp_path: Path) -> None:
+    site = stage.join("edge-7", tmp_path)
+    for step in ("revoke", "restore"):
+        stage.admin.post(f"/v1/sites/edge-7/{step}").raise_for_status()
+
+        with pytest.raises(Denied) as refused:
+            converse(renewing(site.identity), stage.url)
+        assert refused.value.code == "certificate_revoked"

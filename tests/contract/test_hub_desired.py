@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from contract.hub_rows import release
 from littoral.core.errors import Conflict, NotFound
 from littoral.fleet.selector import Selector
-from littoral.hub import desired, registry, sites
+from littoral.hub import desired, registry, revoking, sites
 from littoral.hub.database import Database
 
 NOW_S = 1_700_000_000.0
@@ -75,7 +75,7 @@ def test_every_other_site_is_told_of_one_that_is_revoked(connection: Connection)
     assign(connection, 1, "*")
 
     # when one is revoked
-    sites.set_revoked(connection, "edge-1", NOW_S)
+    revoking.revoke(connection, "edge-1", now_s=NOW_S)
     desired.recompute(connection)
 
     # then the other one hears of it and keeps its model, and the one has nothing to run

@@ -15,10 +15,9 @@ from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from littoral.core.errors import Denied, Invalid, LittoralError, NotFound
-from littoral.hub.asked import Asked, Caller, Needed, read_body, read_json, read_query
+from littoral.hub.asked import Asked, Caller, read_body, read_json, read_query
 from littoral.hub.door_limits import DoorLimits
-from littoral.hub.people import may
-from littoral.hub.verb import JSON, NoQuery, Verb
+from littoral.hub.verb import ANYONE, JSON, SOMEBODY, NoQuery, Verb
 from littoral.monitor.log import log_of
 from littoral.serve.statuses import status_of
 
@@ -107,18 +106,14 @@ class Api:
             _LOG.warning("A refusal was not noted.", reason=failed.message)
 
 
-def check_may(caller: Caller, needed: Needed) -> None:
-    """`Denied` where a caller may not ask this; with `anonymous` where nobody said who they are."""
-    if needed == "anyone":
+def check_may(caller: Caller, needs: Sequence[str]) -> None:
+    """`Denied` where a caller has none of the permissions; with `anonymous` where nobody said who they are."""
+    if ANYONE in needs:
         return
-    site, _, role = needed.rpartition(" or ") if " or " in needed else ("", "", needed)
-    if caller.site and "site" in (site, role):
-        return
-    if caller.role is not None and role != "site" and may(caller.role, role):  # type: ignore[arg-type]
-        return
-    if not caller.site and caller.role is None:
+    if caller.principal is None:
         raise Denied("caller_unknown", "Say who you are: sites by certificate, people by token.", anonymous=True)
-    raise Denied("role_missing", f"This needs {needed}; you are {caller.role or 'a site'}. Ask an admin.")
+    if SOMEBODY not in needs and not any(map(caller.principal.may, needs)):
+        caller.principal.require(needs[-1])
 
 
 def check_origin(request: Request) -> None:

@@ -6,34 +6,46 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
 from littoral.core.errors import Invalid, Unavailable
 from littoral.hub.door_limits import DoorLimits
-from littoral.hub.people import Role
+from littoral.identity.roles import Principal
 
-Needed = Literal["anyone", "site", "viewer", "operator", "admin", "site or viewer", "site or operator"]
 S = TypeVar("S", bound=msgspec.Struct)
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: a site by certificate, a person by token, or nobody that is known. `cookie`: a browser's session."""
+    """Who asks, and from where; `principal` None: nobody that is known. `cookie`: a browser's session.
 
-    site: str = ""
-    person: str = ""
-    role: Role | None = None
-    token_id: str = ""
+    `number` is that of the session or token that was shown.
+    """
+
+    principal: Principal | None = None
+    number: str = ""
     cookie: bool = False
     address: str = ""
 
     @property
     def name(self) -> str:
         """How the audit calls them."""
-        return f"site {self.site}" if self.site else self.person or "nobody"
+        return "nobody" if self.principal is None else self.principal.name
+
+    @property
+    def site(self) -> str:
+        """The site that asks; only where the route is for sites."""
+        assert self.principal is not None and self.principal.role == "site", "the route is for sites"
+        return self.principal.name
+
+    @property
+    def somebody(self) -> Principal:
+        """Who asks; only where the route is not for everybody."""
+        assert self.principal is not None, "the route is for who is known"
+        return self.principal
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,13 @@ from typing import Any
 from littoral.core.clock import Clock
 from littoral.core.desired import Desired
 from littoral.fleet.twin import Reported, Twin
-from littoral.hub import sites
+from littoral.hub import revoking, sites
 from littoral.hub.chronicle import Chronicle
 from littoral.hub.database import Database
 from littoral.hub.presence import Presence, Rules, State, after_quiet, after_report
 from littoral.hub.signal import Signal
 from littoral.hub.sites import Heard, Site
+from littoral.identity.peers import NOTHING_REVOKED
 from littoral.monitor.log import log_of
 
 _LOG = log_of("hub.attendance")
@@ -61,12 +62,13 @@ class Attendance:
         self._clock = clock
         self._rules = Rules() if rules is None else rules
         self._standings: dict[str, Standing] = {}
-        self._revoked: frozenset[str] = frozenset()
+        self.revocations = NOTHING_REVOKED
         self.fresh = Signal()
         self._on_away: list[Callable[[], None]] = []
 
     async def load(self) -> None:
         """Takes up what the database knows, as of now."""
+        self.revocations = await self._database.read(revoking.read)
         for site in await self._database.read(sites.every):
             self.enter(site)
 
@@ -87,7 +89,6 @@ class Attendance:
             )
         standing.labels, standing.certificate, standing.revoked_s = site.labels, site.certificate, site.revoked_s
         standing.desired_version = site.desired_version
-        self._revoked = frozenset(it.name for it in self._standings.values() if it.revoked_s is not None)
         self._touch(standing)
 
     def standing(self, name: str) -> Standing | None:
@@ -97,11 +98,6 @@ class Attendance:
     def standings(self) -> Iterable[Standing]:
         """Everybody."""
         return self._standings.values()
-
-    @property
-    def revoked(self) -> frozenset[str]:
-        """Who was shut out."""
-        return self._revoked
 
     def listen(self, on_away: Callable[[], None]) -> None:
         """Takes a function that is called when a site goes away or comes back."""

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from littoral.core.desired import Desired, Document
 from littoral.core.errors import NotFound
 from littoral.fleet.selector import Selector
-from littoral.hub import registry, sites
+from littoral.hub import registry, revoking, sites
 from littoral.hub.schema import ASSIGNMENTS, DESIRED, SITES
 from littoral.hub.sites import Site
 from littoral.identity.peers import NOTHING_REVOKED, Revocations
@@ -80,7 +80,7 @@ def recompute(connection: Connection, only: Iterable[str] | None = None) -> Chan
         (one.model, one.version): encode_release(registry.find(connection, one.model, one.version).release)
         for one in standing
     }
-    revoked = _revoked(connection)
+    revoked = revoking.read(connection)
     changed: dict[str, int] = {}
     for site in found:
         version = _bring(connection, site, contents_of(site, standing, bodies, revoked))
@@ -110,11 +110,6 @@ def contents_of(
         if Selector.parse(one.selector).matches(site.name, site.labels):
             contents[DOCUMENT_KIND, one.model] = bodies[one.model, one.version]
     return contents
-
-
-def _revoked(connection: Connection) -> Revocations:
-    names = connection.execute(select(SITES.c.name).where(SITES.c.revoked_s.is_not(None)))
-    return Revocations(sites=frozenset(row.name for row in names))
 
 
 def _bring(connection: Connection, site: Site, wanted: Contents) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class DoorLimits:
     """`head_s_max`: a request's head, whole. `body_idle_s_max`: the longest pause in a body. `body_bytes_per_s_min`: a
     body's rate once `body_grace_s` are over. `idle_s_max`: between two requests. `write_s_max`: a peer that takes
-    nothing of an answer. The `_per_s` pairs are a token bucket each: for one address, and at once.
+    nothing of an answer.
     """
 
     connections_max: int = 8_192
@@ -21,10 +21,6 @@ class DoorLimits:
     idle_s_max: float = 75.0
     write_s_max: float = 30.0
     json_bytes_max: int = 1 << 20
-    login_per_s: float = 0.2
-    login_at_once: float = 10.0
-    join_per_s: float = 1.0
-    join_at_once: float = 30.0
     wait_s_max: float = 60.0
     followers_max: int = 256
 

@@ -7,18 +7,19 @@ import asyncio
 from starlette.requests import Request
 
 from littoral.core.errors import Denied, LittoralError
-from littoral.hub import people
+from littoral.hub import accounts
 from littoral.hub.api import SESSION_COOKIE
 from littoral.hub.asked import Caller
 from littoral.hub.door import PEER
 from littoral.hub.parts import Parts
 from littoral.identity.peers import SKEW_S, Peer
+from littoral.identity.roles import Principal
 from littoral.monitor.log import log_of
 
 _LOG = log_of("hub.door")
 
 _AUDITED = frozenset(
-    {"body_too_large", "request_too_slow", "batch_wrong", "batch_too_large", "tries_too_many", "release_wrong"}
+    {"body_too_large", "request_too_slow", "batch_wrong", "batch_too_large", "attempts_exceeded", "release_wrong"}
 )
 
 
@@ -34,22 +35,24 @@ class Doorkeeper:
         address = request.client.host if request.client is not None else ""
         peer: Peer | None = request.scope.get(PEER)
         if peer is not None:
-            return Caller(site=self._site(peer), address=address)
-        scheme, _, text = request.headers.get("authorization", "").partition(" ")
-        cookie = not scheme
+            return Caller(Principal(self._site(peer), "site"), address=address)
+        text = request.headers.get("authorization", "")
+        cookie = not text
         if cookie:
             text = request.cookies.get(SESSION_COOKIE, "")
             if not text:
                 return Caller(address=address)
-        elif scheme.lower() != "bearer":
-            raise Denied("token_wrong", "Authorization is `Bearer TOKEN`.", anonymous=True)
         now_s = self._parts.clock.wall_s()
-        token = await self._parts.database.read(lambda connection: people.holder(connection, text.strip(), now_s=now_s))
-        if token is None:
-            if cookie and request.url.path in ("/v1/login", "/v1/logout"):
+        try:
+            named = await self._parts.database.read(lambda connection: accounts.named_by(connection, text, now_s))
+        except Denied:
+            if cookie and request.url.path == "/v1/login":
                 return Caller(address=address)  # a session that is over must not keep anybody from a new one
-            raise Denied("token_wrong", "The token is unknown, or its time is over. Get another.", anonymous=True)
-        return Caller(person=token.owner, role=token.role, token_id=token.id, cookie=cookie, address=address)
+            raise
+        touched = named.touched
+        if touched is not None:
+            await self._parts.database.write(lambda connection: accounts.keep(connection, touched))
+        return Caller(named.principal, named.number, cookie, address)
 
     async def refused(self, caller: Caller, route: str, error: LittoralError) -> None:
         """Counts a refusal; where somebody may mean ill it is an audit event."""
@@ -77,7 +80,7 @@ class Doorkeeper:
         standing = None if name is None else self._parts.attendance.standing(name)
         if name is None or standing is None:
             raise Denied("site_foreign", f"{peer.who} is no site of this hub. Join with a token: littoral token new")
-        if standing.revoked_s is not None:
+        if self._parts.attendance.revocations.covers(peer):
             raise Denied("certificate_revoked", f"{peer.who} was revoked. Ask an admin, then join anew.")
         if self._parts.clock.wall_s() > peer.until_s + SKEW_S:
             raise Denied("certificate_expired", "The certificate of this connection has ended. Connect with a new one.")

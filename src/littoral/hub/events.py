@@ -33,12 +33,13 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which events: of a site, of a stream ("" for all), after an id, at most so many."""
+    """Which events: of a site, of a stream ("" for all, `but` for all but one), after an id, at most so many."""
 
     site: str = ""
     stream: str = ""
     after: int = 0
     count_max: int = PAGE_MAX
+    but: str = ""
 
 
 def store(connection: Connection, entries: Sequence[Entry], *, received_s: float) -> None:
@@ -99,6 +100,8 @@ def _filtered(wanted: Wanted) -> Any:
         query = query.where(EVENTS.c.site == wanted.site)
     if wanted.stream:
         query = query.where(EVENTS.c.stream == wanted.stream)
+    if wanted.but:
+        query = query.where(EVENTS.c.stream != wanted.but)
     return query
 
 

@@ -10,14 +10,14 @@ from sqlalchemy import Connection
 
 from littoral.core.clock import Clock, RealClock
 from littoral.core.errors import Conflict
-from littoral.core.ident import check_name
-from littoral.hub import people
+from littoral.hub import accounts
 from littoral.hub.database import Database
-from littoral.hub.people import hash_password
 from littoral.hub.settings import FILE_NAME, HubFile, HubSettings, write_file
 from littoral.identity.authority import Authority
+from littoral.identity.passwords import Passwords
 from littoral.identity.private_files import make_folder, write_private, write_public
 from littoral.identity.spiffe import check_domain
+from littoral.identity.users import User, new_user
 
 ADMIN_TOKEN, CA_FILE = "admin.token", "ca.pem"
 _ADMIN_TOKEN_S = 3650 * 86_400.0
@@ -49,17 +49,16 @@ def found(
     without it was not finished and can be made again.
     """
     check_domain(file.domain)
-    check_name(admin, what="person")
     if (folder / FILE_NAME).exists():
         raise Conflict("hub_exists", f"{folder} is a hub already. Run it: littoral hub run {folder}")
     made = secrets.token_urlsafe(12) if password is None else ""
-    hashed = hash_password(password or made)
     now_s = (clock or RealClock()).wall_s()
+    user = new_user(admin, "admin", password or made, Passwords(), now_s)
     make_folder(folder)
     authority = _authority(folder / "authority", file.domain, now_s)
     database = Database.open(HubSettings(folder, file).database)
     try:
-        token = database.write_now(lambda connection: _first_admin(connection, admin, hashed, now_s))
+        token = database.write_now(lambda connection: _first_admin(connection, user, now_s))
     finally:
         database.close()
     write_private(folder / ADMIN_TOKEN, token.encode() + b"\n")
@@ -74,8 +73,11 @@ def _authority(folder: Path, domain: str, now_s: float) -> Authority:
     return Authority.create(folder, domain, now_s=now_s)
 
 
-def _first_admin(connection: Connection, name: str, hashed: str, now_s: float) -> str:
-    if people.password_hash_of(connection, name):
+def _first_admin(connection: Connection, user: User, now_s: float) -> str:
+    if accounts.users(connection):
         raise Conflict("hub_exists", "The database is another hub's already. Name another one with --database.")
-    person = people.add_person(connection, name, "admin", hashed, now_s=now_s)
-    return people.mint(connection, "api", person, "admin", now_s=now_s, lives_s=_ADMIN_TOKEN_S).text
+    accounts.add_user(connection, user)
+    bearer, _ = accounts.make_token(
+        connection, user.principal, "admin", now_s=now_s, lifetime_s=_ADMIN_TOKEN_S, scopes=None
+    )
+    return bearer.text()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from littoral.core.clock import Clock, RealClock
 from littoral.core.errors import LittoralError
-from littoral.hub import people, registry
+from littoral.hub import accounts, registry
 from littoral.hub.api import Api
 from littoral.hub.attendance import WRITE_EVERY_S, Attendance
 from littoral.hub.blob_room import BlobRoom
@@ -157,7 +157,7 @@ class Hub:
 
         async def forget() -> None:
             now_s = self._clock.wall_s()
-            await parts.database.write(lambda connection: people.forget_expired(connection, now_s=now_s))
+            await parts.database.write(lambda connection: accounts.forget_ended(connection, now_s))
 
         async def renew() -> None:
             await asyncio.to_thread(identity.renew)

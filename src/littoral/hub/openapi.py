@@ -10,7 +10,8 @@ import msgspec
 from starlette.responses import Response
 
 from littoral.hub.asked import Asked
-from littoral.hub.verb import JSON, Verb, answer
+from littoral.hub.verb import ANYONE, JSON, Verb, answer
+from littoral.identity.roles import PERMISSIONS
 
 _REFUSALS = ("400", "401", "403", "404", "409", "413", "415", "429", "503")
 
@@ -39,7 +40,7 @@ class DocumentVerb:
 
 def openapi_verb(verbs: Sequence[Verb], version: str) -> Verb:
     """The row of the document itself."""
-    return Verb("GET", "/openapi.json", "anyone", DocumentVerb(verbs, version).answer, "This document.")
+    return Verb("GET", "/openapi.json", (ANYONE,), DocumentVerb(verbs, version).answer, "This document.")
 
 
 def document(verbs: Sequence[Verb], version: str) -> dict[str, Any]:
@@ -81,13 +82,16 @@ def _operation(verb: Verb, known: dict[Any, Any], components: dict[str, Any]) ->
         operation["requestBody"] = {"required": True, "content": {JSON: {"schema": known[verb.takes]}}}
     elif verb.media:
         operation["requestBody"] = {"required": True, "content": {verb.media: {}}}
-    if verb.needs != "anyone":
-        operation["security"] = [
-            {scheme: []}
-            for scheme, wanted in (("certificate", "site" in verb.needs), ("token", verb.needs != "site"))
-            if wanted
-        ]
+    if ANYONE not in verb.needs:
+        operation["security"] = [{scheme: []} for scheme in _schemes(verb.needs)]
     return operation
+
+
+def _schemes(needs: Sequence[str]) -> list[str]:
+    """How callers that may ask show who they are: a site's permissions come with its certificate alone."""
+    sites = PERMISSIONS["site"]
+    schemes = ["certificate"] if any(need in sites for need in needs) else []
+    return [*schemes, "token"] if any(need not in sites for need in needs) else schemes
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ from littoral.hub.attendance import Attendance
 from littoral.hub.settings import HubSettings
 from littoral.identity.authority import Authority
 from littoral.identity.contexts import Clients, PeerContext, Refused
-from littoral.identity.peers import Revocations
 from littoral.identity.private_files import write_public
 from littoral.identity.site import SiteIdentity
 from littoral.monitor.log import log_of
@@ -45,14 +44,10 @@ class OwnIdentity:
         self, attendance: Attendance, *, refused: Refused | None, clients: Clients = "optional"
     ) -> PeerContext:
         """A door's end of TLS: anybody of the domain who is not revoked; with "optional" also who shows nothing."""
-
-        def revocations() -> Revocations:
-            return Revocations(sites=attendance.revoked)
-
         return self._identity.server_context(
             clients=clients,
             authorities=lambda: self.authority.authorities(self._clock.wall_s()),
-            revocations=revocations,
+            revocations=lambda: attendance.revocations,
             refused=refused,
         )
 

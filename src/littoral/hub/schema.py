@@ -116,29 +116,6 @@ EVENTS = Table(
 )
 """Hot events. An `id` is given in the order of commits and never twice; AUTOINCREMENT keeps that where rows leave."""
 
-PEOPLE = Table(
-    "people",
-    METADATA,
-    Column("name", Text, primary_key=True),
-    Column("role", Text, nullable=False),
-    Column("password_hash", Text, nullable=False),
-    Column("created_s", Float, nullable=False),
-)
-
-TOKENS = Table(
-    "tokens",
-    METADATA,
-    Column("id", Text, primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("secret_hash", LargeBinary, nullable=False),
-    Column("owner", Text, nullable=False),
-    Column("role", Text, nullable=False),
-    Column("scope_json", Text, nullable=False),
-    Column("created_s", Float, nullable=False),
-    Column("expires_s", Float, nullable=False),
-    Column("used_s", Float),
-)
-
 
 def prepare(connection: Connection) -> None:
     """Makes the tables where there are none; `Conflict` (`schema_newer`) where a later Littoral made them."""

@@ -55,7 +55,7 @@ def check_labels(labels: Labels) -> dict[str, str]:
 
 def add(connection: Connection, name: str, labels: Labels, *, now_s: float) -> Site:
     """The site of that name; it is entered where it was not known, with these labels."""
-    found = _find(connection, check_name(name, what="site"))
+    found = find_or_none(connection, check_name(name, what="site"))
     if found is not None:
         return found
     connection.execute(
@@ -76,7 +76,7 @@ def add(connection: Connection, name: str, labels: Labels, *, now_s: float) -> S
 
 def find(connection: Connection, name: str) -> Site:
     """The site of that name; `NotFound` (`site_unknown`)."""
-    found = _find(connection, name)
+    found = find_or_none(connection, name)
     if found is None:
         raise NotFound("site_unknown", f"No site is called {name[:60]!r}. Run: littoral sites list", site=name[:60])
     return found
@@ -123,7 +123,8 @@ def _update(connection: Connection, name: str, **values: Any) -> None:
         find(connection, name)
 
 
-def _find(connection: Connection, name: str) -> Site | None:
+def find_or_none(connection: Connection, name: str) -> Site | None:
+    """The site of that name, if there is one."""
     row = connection.execute(select(SITES).where(SITES.c.name == name)).one_or_none()
     return None if row is None else _site(row)
 

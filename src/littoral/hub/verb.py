@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from starlette.responses import Response
 
-from littoral.hub.asked import Asked, Needed
+from littoral.hub.asked import Asked
 
 JSON_BYTES_MAX = 1 << 20
+
+ANYONE, SOMEBODY = "anyone", "somebody"
+"""What is needed of who asks beside permissions: nothing at all, or to be known."""
 
 _ENCODER = msgspec.json.Encoder()
 JSON = "application/json"
@@ -19,14 +22,16 @@ JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """`takes` is the body's structure (None: no body, or one that `answer` reads itself, of the type `media`).
+    """`needs` are permissions of `littoral.identity.roles`, of which one suffices.
 
-    `gives` is the answer's structure, `query` the parameters' behind `?`. `audited`: who did it is an audit event.
+    `takes` is the body's structure (None: no body, or one that `answer` reads itself, of the type `media`).
+
+    `gives` is the answer's structure, `query` the parameters' behind `?`.
     """
 
     method: str
     path: str
-    needs: Needed
+    needs: Sequence[str]
     answer: Callable[[Asked], Awaitable[Response]]
     summary: str
     takes: type[msgspec.Struct] | None = None

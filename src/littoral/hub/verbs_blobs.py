@@ -20,11 +20,13 @@ from littoral.hub import records
 from littoral.hub.asked import Asked, read_pieces
 from littoral.hub.blob_room import BlobRoom
 from littoral.hub.parts import Parts
-from littoral.hub.verb import Verb, answer
+from littoral.hub.verb import ANYONE, Verb, answer
 
 TUS_VERSION = "1.0.0"
 TUS_EXTENSIONS = "creation"
 UPLOAD_MEDIA = "application/offset+octet-stream"
+DOWNLOAD = ("blobs:read", "models:read")
+UPLOAD = ("uploads:write", "models:write")
 _RECORD = "upload/"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NUMBER = re.compile(r"[0-9]{1,18}")
@@ -45,14 +47,20 @@ class BlobVerbs:
         """The table's rows."""
         up = "/v1/uploads/{digest}"
         return (
-            Verb("GET", "/v1/blobs/{digest}", "site or viewer", self.fetch, "A file by its digest, or a range of it."),
-            Verb("OPTIONS", "/v1/uploads", "anyone", self.offer, "What of the tus protocol is spoken.", status=204),
-            Verb("POST", "/v1/uploads", "site or operator", self.create, "An upload begins.", status=201),
-            Verb("HEAD", up, "site or operator", self.where, "Where an upload stands."),
+            Verb(
+                "GET",
+                "/v1/blobs/{digest}",
+                ("blobs:read", "models:read"),
+                self.fetch,
+                "A file by its digest, or a range of it.",
+            ),
+            Verb("OPTIONS", "/v1/uploads", (ANYONE,), self.offer, "What of the tus protocol is spoken.", status=204),
+            Verb("POST", "/v1/uploads", UPLOAD, self.create, "An upload begins.", status=201),
+            Verb("HEAD", up, UPLOAD, self.where, "Where an upload stands."),
             Verb(
                 "PATCH",
                 up,
-                "site or operator",
+                UPLOAD,
                 self.arrive,
                 "More of an upload, from `Upload-Offset` on.",
                 media=UPLOAD_MEDIA,

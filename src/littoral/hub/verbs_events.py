@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
@@ -24,6 +25,7 @@ from littoral.net.receiving import Receipt, check_site, encode_receipt
 BATCH_LIMITS = BatchLimits()
 BUSY_WRITES = 1_000
 BUSY_RETRY_MS = 500.0
+AUDIT = "audit"
 _PAGE = 100
 
 _Word = Annotated[str, msgspec.Meta(max_length=128)]
@@ -58,7 +60,7 @@ class EventVerbs:
             Verb(
                 "POST",
                 "/v1/events",
-                "site",
+                ("self:report",),
                 self.take,
                 "A site's batch of events takes effect; the answer acknowledges each of its logs.",
                 media=CONTENT_TYPE,
@@ -67,7 +69,7 @@ class EventVerbs:
             Verb(
                 "GET",
                 "/v1/events",
-                "viewer",
+                ("events:read",),
                 self.show,
                 "Events; with `follow` as server-sent events, one `entry` each.",
                 query=EventsQuery,
@@ -105,7 +107,7 @@ class EventVerbs:
         query: EventsQuery = asked.query
         if query.follow:
             return await self._follow(asked, query)
-        wanted = Wanted(query.site, query.stream, query.after or 0, query.limit)
+        wanted = _wanted(asked, query)
         find = events.newest if query.after is None else events.after
         found = await self._parts.database.read(lambda connection: find(connection, wanted))
         last_id = found[-1].id if found else query.after or 0
@@ -116,23 +118,27 @@ class EventVerbs:
         parts = self._parts
         after = last_number(asked.request, -1 if query.after is None else query.after)
         if after < 0:
-            wanted = Wanted(query.site, query.stream, 0, query.limit)
+            wanted = _wanted(asked, query)
             shown = await parts.database.read(lambda connection: events.newest(connection, wanted))
             newest = await parts.database.read(events.last_id)
             after = shown[0].id - 1 if shown else newest
-        pieces = self._pieces(Wanted(query.site, query.stream, after, _PAGE))
+        pieces = self._pieces(replace(_wanted(asked, query), after=after, count_max=_PAGE))
         return EventStream(pieces, followers=parts.followers, stopping=parts.stopping)
 
     async def _pieces(self, wanted: Wanted) -> AsyncIterator[bytes]:
         parts = self._parts
-        after = wanted.after
         yield BEAT
         while True:
             seen = parts.events_fresh.count
-            page = Wanted(wanted.site, wanted.stream, after, _PAGE)
-            found = await parts.database.read(partial(events.after, wanted=page))
+            found = await parts.database.read(partial(events.after, wanted=wanted))
             for kept in found:
-                after = kept.id
+                wanted = replace(wanted, after=kept.id)
                 yield message("entry", event_view(kept), number=kept.id)
             if not found and not await parts.events_fresh.after(seen, timeout_s=BEAT_S):
                 yield BEAT
+
+
+def _wanted(asked: Asked, query: EventsQuery) -> Wanted:
+    """What is asked for, without what the caller may not see: the audit is for admins."""
+    but = "" if asked.caller.somebody.may("audit:read") else AUDIT
+    return Wanted(query.site, query.stream, query.after or 0, query.limit, but)

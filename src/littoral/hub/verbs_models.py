@@ -88,11 +88,11 @@ class ModelVerbs:
     def verbs(self) -> tuple[Verb, ...]:
         """The table's rows."""
         return (
-            Verb("GET", "/v1/models", "viewer", self.every, "All versions of all models.", gives=ModelsPage),
+            Verb("GET", "/v1/models", ("models:read",), self.every, "All versions of all models.", gives=ModelsPage),
             Verb(
                 "POST",
                 "/v1/models",
-                "operator",
+                ("models:write",),
                 self.push,
                 "Enters a release whose files are at the hub.",
                 takes=PushBody,
@@ -101,27 +101,27 @@ class ModelVerbs:
             Verb(
                 "POST",
                 "/v1/models/{name}",
-                "operator",
+                ("models:write",),
                 self.push_file,
                 "Pushes a model that is one file: the body.",
                 query=FileQuery,
                 gives=VersionView,
                 media="application/octet-stream",
             ),
-            Verb("GET", "/v1/models/{name}", "viewer", self.one, "A model's versions.", gives=ModelView),
+            Verb("GET", "/v1/models/{name}", ("models:read",), self.one, "A model's versions.", gives=ModelView),
             Verb(
                 "DELETE",
                 "/v1/models/{name}/{version}",
-                "operator",
+                ("models:write",),
                 self.remove,
                 "Takes a version out that no site should have.",
                 status=204,
             ),
-            Verb("GET", "/v1/assignments", "viewer", self.assigned, "All assignments.", gives=AssignmentsPage),
+            Verb("GET", "/v1/assignments", ("models:read",), self.assigned, "All assignments.", gives=AssignmentsPage),
             Verb(
                 "POST",
                 "/v1/assignments",
-                "operator",
+                ("assignments:write",),
                 self.assign,
                 "Gives sites a version of a model, at once.",
                 takes=AssignBody,
@@ -130,7 +130,7 @@ class ModelVerbs:
             Verb(
                 "DELETE",
                 "/v1/assignments/{id}",
-                "operator",
+                ("assignments:write",),
                 self.withdraw,
                 "Takes an assignment back.",
                 status=204,

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from littoral.core.version import VERSION
 from littoral.hub.asked import Asked
-from littoral.hub.verb import Verb, answer
+from littoral.hub.verb import ANYONE, Verb, answer
 from littoral.monitor.meters import CONTENT_TYPE, Meters
 
 
@@ -26,8 +26,8 @@ class OwnVerbs:
     def verbs(self) -> tuple[Verb, ...]:
         """The table's rows."""
         return (
-            Verb("GET", "/v1/health", "anyone", self.health, "Whether the hub answers.", gives=HealthView),
-            Verb("GET", "/metrics", "viewer", self.metrics, "Prometheus' text format."),
+            Verb("GET", "/v1/health", (ANYONE,), self.health, "Whether the hub answers.", gives=HealthView),
+            Verb("GET", "/metrics", ("metrics:read",), self.metrics, "Prometheus' text format."),
         )
 
     async def health(self, _asked: Asked) -> Response:

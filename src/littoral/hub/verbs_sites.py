@@ -13,7 +13,7 @@ from starlette.responses import Response
 from littoral.core.desired import Desired
 from littoral.core.errors import NotFound
 from littoral.fleet.twin import REPORT_BYTES_MAX, decode_reported
-from littoral.hub import desired, sites
+from littoral.hub import desired, revoking, sites
 from littoral.hub.asked import Asked, read_body
 from littoral.hub.attendance import Standing
 from littoral.hub.parts import Parts
@@ -21,6 +21,7 @@ from littoral.hub.sites import Site
 from littoral.hub.streaming import BEAT, BEAT_S, EventStream, message
 from littoral.hub.verb import Strict, Verb, answer, nothing
 from littoral.hub.views import SiteView, site_view
+from littoral.identity.peers import Revocations
 
 GATHER_S = 0.25
 """How long changes of sites are gathered before they are sent to who follows."""
@@ -103,28 +104,37 @@ class SiteVerbs:
             Verb(
                 "GET",
                 "/v1/sites",
-                "viewer",
+                ("sites:read",),
                 self.every,
                 "All sites; with `follow` as server-sent events, one `site` for each that changes.",
                 query=SitesQuery,
                 gives=SitesPage,
             ),
-            Verb("GET", "/v1/sites/{site}", "viewer", self.one, "A site and its twin.", gives=SiteDetail),
+            Verb("GET", "/v1/sites/{site}", ("sites:read",), self.one, "A site and its twin.", gives=SiteDetail),
             Verb(
                 "PUT",
                 "/v1/sites/{site}/labels",
-                "operator",
+                ("sites:write",),
                 self.label,
                 "Gives a site its labels.",
                 takes=LabelsBody,
                 gives=SiteView,
             ),
-            Verb("POST", "/v1/sites/{site}/revoke", "admin", self.revoke, "Shuts a site out.", gives=SiteView),
-            Verb("POST", "/v1/sites/{site}/restore", "admin", self.restore, "Lets a site join again.", gives=SiteView),
+            Verb(
+                "POST", "/v1/sites/{site}/revoke", ("sites:revoke",), self.revoke, "Shuts a site out.", gives=SiteView
+            ),
+            Verb(
+                "POST",
+                "/v1/sites/{site}/restore",
+                ("sites:revoke",),
+                self.restore,
+                "Lets a site join again.",
+                gives=SiteView,
+            ),
             Verb(
                 "GET",
                 "/v1/desired",
-                "site",
+                ("self:read",),
                 self.desired,
                 "What the calling site should live by, once it is later than `after`; 204 where it is not in time.",
                 query=DesiredQuery,
@@ -133,7 +143,7 @@ class SiteVerbs:
             Verb(
                 "PUT",
                 "/v1/reported",
-                "site",
+                ("self:report",),
                 self.report,
                 "What the calling site says of itself.",
                 media="application/json",
@@ -173,14 +183,12 @@ class SiteVerbs:
         """From now on the site is refused at the door, and other sites are told."""
         now_s = self._parts.clock.wall_s()
         return await self._change(
-            asked, "site_revoked", lambda connection, name: sites.set_revoked(connection, name, now_s)
+            asked, "site_revoked", lambda connection, name: revoking.revoke(connection, name, now_s=now_s)
         )
 
     async def restore(self, asked: Asked) -> Response:
         """The name may be used again; the site still needs a token to join."""
-        return await self._change(
-            asked, "site_restored", lambda connection, name: sites.set_revoked(connection, name, None)
-        )
+        return await self._change(asked, "site_restored", revoking.restore)
 
     async def desired(self, asked: Asked) -> Response:
         """The long poll: answers as soon as there is something later than the site has."""
@@ -209,13 +217,14 @@ class SiteVerbs:
         parts = self._parts
         name = self._standing(asked.path["site"]).name
 
-        def work(connection: Connection) -> tuple[Site, desired.Changed]:
+        def work(connection: Connection) -> tuple[Site, Revocations, desired.Changed]:
             change(connection, name)
             changed = desired.recompute(connection)
             parts.chronicle.note(connection, "audit", kind, {"site": name, "by": asked.caller.name})
-            return sites.find(connection, name), changed
+            return sites.find(connection, name), revoking.read(connection), changed
 
-        site, changed = await parts.database.write(work)
+        site, revocations, changed = await parts.database.write(work)
+        parts.attendance.revocations = revocations
         parts.attendance.enter(site)
         parts.events_fresh.fire()
         parts.desired_changed(changed)

@@ -14,8 +14,9 @@ from littoral.fleet.twin import encode_reported
 from littoral.hub.attendance import Standing
 from littoral.hub.desired import Assignment
 from littoral.hub.events import Kept
-from littoral.hub.people import Person, Token
 from littoral.hub.registry import Pushed
+from littoral.identity.tokens import ApiToken
+from littoral.identity.users import User
 
 
 class SiteView(msgspec.Struct):
@@ -91,23 +92,24 @@ class AssignmentView(msgspec.Struct):
     created_by: str
 
 
-class PersonView(msgspec.Struct):
+class UserView(msgspec.Struct):
     """Somebody with a password."""
 
     name: str
     role: str
-    created_s: float
+    made_s: float
+    disabled: bool
 
 
 class TokenView(msgspec.Struct):
-    """A token without its secret."""
+    """A token without its secret; `scopes` null: all that its role may."""
 
-    id: str
-    kind: str
+    number: str
     owner: str
     role: str
-    created_s: float
-    expires_s: float
+    made_s: float
+    until_s: float
+    scopes: list[str] | None
 
 
 def site_view(standing: Standing) -> SiteView:
@@ -180,14 +182,15 @@ def assignment_view(one: Assignment) -> AssignmentView:
     return AssignmentView(one.id, one.model, one.version, one.selector, one.created_s, one.created_by)
 
 
-def person_view(person: Person) -> PersonView:
-    """A person."""
-    return PersonView(person.name, person.role, person.created_s)
+def user_view(user: User) -> UserView:
+    """A user."""
+    return UserView(user.name, user.role, user.made_s, user.disabled)
 
 
-def token_view(token: Token) -> TokenView:
+def token_view(token: ApiToken) -> TokenView:
     """A token."""
-    return TokenView(token.id, token.kind, token.owner, token.role, token.created_s, token.expires_s)
+    scopes = None if token.scopes is None else sorted(token.scopes)
+    return TokenView(token.number, token.owner, token.role, token.made_s, token.until_s, scopes)
 
 
 def _is_json(event: Event) -> bool:
