@@ -6,7 +6,7 @@ const LINES = ["press", "paint", "pack", "weld"];
 const sites = Array.from({ length: N }, (_, i) => ({
   name: `edge-${i + 1}`,
   labels: { plant: ["kiel", "brest", "porto"][i % 3], line: LINES[i % 4] },
-  state: i === 1 ? "silent" : i % 37 === 5 ? "late" : "fresh",
+  state: i === 1 ? "silent" : i % 37 === 5 ? "late" : "present",
   kind: "edge",
   up: { rate_bytes_per_s: 1e6, bytes_per_s: 60000, round_trip_ms: 40, down: i === 1, spark: [] },
   load: { requests_per_s: 12, queue: 0 },
@@ -34,14 +34,14 @@ const alarms = [
 ];
 const curve = (n, f) => Array.from({ length: n }, (_, i) => f(i));
 const detail = (site) => ({
-  ...site, now_s: now(),
+  site, now_s: now(), alarms: alarms.filter((one) => one.site === site.name),
   promises: { on_time_share: 0.9994, on_time_held: true, escalated_share: 0.123, escalation_max: 0.2, escalation_held: true, degraded_share: 0.004 },
   host: { at_s: now(), cpu_share: 0.34, memory_used_bytes: 512e6, memory_total_bytes: 1e9, process_bytes: 118e6, disk_used_bytes: 8e9, disk_total_bytes: 32e9, temperature_c: 58, power_w: null },
-  outbox: { ...site.outbox, dropped: 0, streams: [{ stream: "result", events: 3, bytes: 900, oldest_s: 1, dropped: 0 }, { stream: "telemetry", events: 0, bytes: 0, oldest_s: 0, dropped: 120 }] },
-  twin: { desired_version: 7, reported_version: 6, documents: [{ kind: "model", name: "surface-little", desired: "version 2", reported: "version 1", state: "waiting", reason: "downloading: 40 %" }, { kind: "limits", name: "default", desired: "version 3", reported: "version 3", state: "same" }] },
+  links: [], outbox_streams: [{ stream: "result", events: 3, bytes: 900, oldest_s: 1, dropped: 0 }, { stream: "telemetry", events: 0, bytes: 0, oldest_s: 0, dropped: 120 }],
+  twin_desired_version: 7, twin_reported_version: 6, documents: [{ kind: "model", name: "surface-little", desired: "version 2", reported: "version 1", state: "waiting", reason: "downloading: 40 %" }, { kind: "limits", name: "default", desired: "version 3", reported: "version 3", state: "same" }],
   series: { at_s: curve(60, (i) => now() - (60 - i) * 5), latency_ms: { edge: curve(60, () => 8 + 2 * Math.random()), cloud: curve(60, (i) => (i > 30 && i < 42 ? null : 60 + 20 * Math.random())), hedged: curve(60, () => 90), degraded: curve(60, (i) => (i > 30 && i < 42 ? 12 : null)) }, link_bytes_per_s: site.up.spark.concat(site.up.spark).slice(0, 60), link_truth_bytes_per_s: curve(60, () => 1.1e6) },
   recent: curve(8, (i) => ({ id: `r${i}`, at_s: now() - i * 2, model: "surface-little", label: ["crack", "ok", "dent"][i % 3], score: 0.94 - i / 40, ran_at: i % 3 ? site.name : "hub", plan: i % 3 ? "cascade" : "offload", latency_ms: 20 + i * 4, deadline_ms: 200, degraded: i === 4, reason: i === 4 ? "upstream_down" : null, picture: null,
-    why: { deadline_ms: 200, candidates: [{ plan: "local", compute_ms: 12, wire_ms: 0, wait_ms: 1, total_ms: 13, chosen: i % 3 > 0 }, { plan: "offload", upstream: "hub", compute_ms: 4, wire_ms: 60, wait_ms: 40, total_ms: 104, chosen: i % 3 === 0 }, { plan: "cascade", upstream: "hub", compute_ms: 13, wire_ms: 8, wait_ms: 5, total_ms: 26 }, { plan: "offload", upstream: "hub-2", total_ms: null, out: "link down" }] } })),
+    why: { deadline_ms: 200, candidates: [{ plan: "local", cost_ms: 13, terms: { "compute here": 13 }, chosen: i % 3 > 0 }, { plan: "offload", upstream: "hub", cost_ms: 104, terms: { "compute there": 4, "up here-there": 60, "trips here-there": 40 }, chosen: i % 3 === 0 }, { plan: "cascade", upstream: "hub", cost_ms: 26, terms: { "compute here": 13, "up here-there": 8, "trips here-there": 5 } }, { plan: "offload", upstream: "hub-2", cost_ms: null }] } })),
 });
 createServer((request, reply) => {
   const url = new URL(request.url, "http://x");

@@ -28,11 +28,14 @@ from littoral.hub.door_limits import LIMITS, DoorLimits
 from littoral.hub.doorkeeper import Doorkeeper
 from littoral.hub.hold import Hold
 from littoral.hub.own_identity import OwnIdentity
+from littoral.hub.page import Page
 from littoral.hub.parts import Parts
 from littoral.hub.settings import HubSettings
 from littoral.hub.streaming import Followers
 from littoral.hub.table import all_verbs
 from littoral.hub.tally import Tally
+from littoral.hub.verbs_live import HubFacts
+from littoral.hub.watching import Watching
 from littoral.monitor.log import log_of
 from littoral.monitor.meters import Meters
 
@@ -122,7 +125,9 @@ class Hub:
         chronicle = Chronicle(database, site=settings.file.name, clock=self._clock)
         attendance = Attendance(database, chronicle, clock=self._clock, rules=settings.presence)
         tally, followers = Tally(), Followers(self._limits.followers_max)
-        parts = Parts(database, self._clock, chronicle, attendance, self._limits, tally, followers)
+        parts = Parts(
+            database, self._clock, chronicle, attendance, self._limits, tally, followers, Watching(clock=self._clock)
+        )
         self._parts = parts
         await attendance.load()
         identity = OwnIdentity(settings, clock=self._clock)
@@ -131,11 +136,12 @@ class Hub:
         room = BlobRoom(settings.folder / "blobs", int(settings.file.blobs_gb_max * 1e9))
         await room.keep(await database.read(lambda connection: set(registry.digests(connection))))
         api = Api(
-            all_verbs(parts, identity, room, self._meters),
+            all_verbs(parts, identity, room, self._meters, HubFacts(settings.file.name, settings.file.domain)),
             limits=self._limits,
             name=doorkeeper.name,
             refused=doorkeeper.refused,
             counted=tally.request,
+            fallback=Page(),
         )
         self._door = Door(api, limits=self._limits)
         tally.sites = lambda: {str(state): count for state, count in attendance.counts().items()}

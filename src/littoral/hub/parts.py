@@ -14,6 +14,7 @@ from littoral.hub.door_limits import DoorLimits
 from littoral.hub.signal import Signal
 from littoral.hub.streaming import Followers
 from littoral.hub.tally import Tally
+from littoral.hub.watching import Watching
 
 
 @dataclass(slots=True)
@@ -29,6 +30,7 @@ class Parts:
     limits: DoorLimits
     tally: Tally
     followers: Followers
+    watching: Watching
     events_fresh: Signal = field(default_factory=Signal)
     desired_fresh: Signal = field(default_factory=Signal)
     models_fresh: Signal = field(default_factory=Signal)

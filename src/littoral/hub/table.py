@@ -11,6 +11,7 @@ from littoral.hub.verb import Verb
 from littoral.hub.verbs_blobs import BlobVerbs
 from littoral.hub.verbs_events import EventVerbs
 from littoral.hub.verbs_joining import JoinVerbs
+from littoral.hub.verbs_live import HubFacts, LiveVerbs
 from littoral.hub.verbs_models import ModelVerbs
 from littoral.hub.verbs_own import OwnVerbs
 from littoral.hub.verbs_people import PeopleVerbs
@@ -18,7 +19,7 @@ from littoral.hub.verbs_sites import SiteVerbs
 from littoral.monitor.meters import Meters
 
 
-def all_verbs(parts: Parts, identity: OwnIdentity, room: BlobRoom, meters: Meters) -> tuple[Verb, ...]:
+def all_verbs(parts: Parts, identity: OwnIdentity, room: BlobRoom, meters: Meters, facts: HubFacts) -> tuple[Verb, ...]:
     """Every route, and the document that describes them."""
     verbs = (
         *JoinVerbs(parts, identity).verbs(),
@@ -28,5 +29,6 @@ def all_verbs(parts: Parts, identity: OwnIdentity, room: BlobRoom, meters: Meter
         *BlobVerbs(parts, room).verbs(),
         *PeopleVerbs(parts).verbs(),
         *OwnVerbs(meters).verbs(),
+        *LiveVerbs(parts, facts).verbs(),
     )
     return (*verbs, openapi_verb(verbs, VERSION))

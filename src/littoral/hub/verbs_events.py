@@ -92,6 +92,7 @@ class EventVerbs:
             parts.tally.stream(entry.stream)
         parts.tally.duplicates += taken.duplicates
         if taken.fresh:
+            parts.watching.saw(taken.fresh)
             parts.events_fresh.fire()
         await parts.attendance.heard(asked.caller.site)
         receipt = Receipt(

@@ -35,7 +35,7 @@ export function bestLabel(rows) {
 /** The worst state among rows, for a group. */
 export function stateOf(rows) {
   for (const state of ["silent", "gone", "late"]) if (rows.some((row) => row.state === state)) return state;
-  return rows.some((row) => row.state === "fresh") ? "fresh" : (rows[0]?.state ?? "off");
+  return rows.some((row) => row.state === "present") ? "present" : (rows[0]?.state ?? "off");
 }
 
 const cutOff = (row) => row.state === "silent" || row.state === "gone" || row.up?.down === true;
