@@ -274,7 +274,8 @@ def test_every_route_of_the_hub_is_documented_with_its_methods_and_what_they_nee
     parts: Any = SimpleNamespace(limits=DoorLimits(), clock=ManualClock())
     nothing: Any = None
     wanted = {
-        (verb.path, verb.method, " or ".join(verb.needs)) for verb in all_verbs(parts, nothing, nothing, Meters())
+        (verb.path, verb.method, " or ".join(verb.needs))
+        for verb in all_verbs(parts, nothing, nothing, Meters(), nothing)
     }
 
     # when the page's rows are read

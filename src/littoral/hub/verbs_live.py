@@ -93,8 +93,21 @@ class LiveVerbs:
     def verbs(self) -> tuple[Verb, ...]:
         """The table's rows."""
         return (
-            Verb("GET", "/v1/live", "viewer", self.live, "All sites as server-sent events, each second what changed."),
-            Verb("GET", "/v1/sites/{site}/detail", "viewer", self.detail, "One site as it is now.", gives=LiveDetail),
+            Verb(
+                "GET",
+                "/v1/live",
+                ("sites:read",),
+                self.live,
+                "All sites as server-sent events, each second what changed.",
+            ),
+            Verb(
+                "GET",
+                "/v1/sites/{site}/detail",
+                ("sites:read",),
+                self.detail,
+                "One site as it is now.",
+                gives=LiveDetail,
+            ),
         )
 
     async def live(self, _asked: Asked) -> Response:

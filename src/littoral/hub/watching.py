@@ -103,7 +103,6 @@ class _Result(msgspec.Struct):
 class Interval:
     """What was answered in some seconds: by way, the latencies of some of the answers."""
 
-    number: int
     latencies: dict[str, list[float]] = field(default_factory=dict)
     answers: int = 0
     late: int = 0
@@ -113,13 +112,17 @@ class Interval:
     link_bytes_per_s: float | None = None
 
 
+_NOTHING = Interval()
+
+
 class Watched:
     """One site as it was last heard."""
 
     def __init__(self) -> None:
         self.telling: Telling | None = None
         self.told_s = 0.0
-        self.intervals: deque[Interval] = deque(maxlen=INTERVALS_MAX)
+        self.intervals: dict[int, Interval] = {}
+        self._newest = 0
         self.spark: deque[float] = deque(maxlen=SPARK_MAX)
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT_MAX)
         self.changed = 0
@@ -162,12 +165,13 @@ class Watched:
     def _at(self, at_s: float) -> Interval | None:
         """The interval of an instant; None where that is older than what is kept."""
         number = int(at_s // INTERVAL_S)
-        if not self.intervals or number > self.intervals[-1].number:
-            newest = self.intervals[-1].number if self.intervals else number - 1
-            for missing in range(max(newest + 1, number - INTERVALS_MAX + 1), number + 1):
-                self.intervals.append(Interval(missing))
-        behind = self.intervals[-1].number - number
-        return self.intervals[-1 - behind] if behind < len(self.intervals) else None
+        if number > self._newest:
+            self._newest = number
+            for old in [each for each in self.intervals if each <= number - INTERVALS_MAX]:
+                del self.intervals[old]
+        if number <= self._newest - INTERVALS_MAX:
+            return None
+        return self.intervals.setdefault(number, Interval())
 
 
 class Watching:
@@ -218,9 +222,10 @@ def way_of(result: _Result, site: str) -> Way:
 
 def series_of(watched: Watched) -> dict[str, Any]:
     """The last quarter of an hour as columns over time: seconds since 1970, and what was then (None: nothing)."""
-    intervals = list(watched.intervals)
+    first, last = min(watched.intervals, default=0), max(watched.intervals, default=-1)
+    intervals = [watched.intervals.get(number, _NOTHING) for number in range(first, last + 1)]
     return {
-        "at_s": [interval.number * INTERVAL_S for interval in intervals],
+        "at_s": [number * INTERVAL_S for number in range(first, last + 1)],
         "latency_ms": {way: [_high(interval.latencies.get(way)) for interval in intervals] for way in WAYS},
         "answers": [interval.answers for interval in intervals],
         "link_bytes_per_s": [interval.link_bytes_per_s for interval in intervals],
@@ -229,11 +234,12 @@ def series_of(watched: Watched) -> dict[str, Any]:
 
 def promises_of(watched: Watched) -> dict[str, Any]:
     """How the promises stand over what is kept; None where there is nothing to say."""
-    answers = sum(interval.answers for interval in watched.intervals)
-    timed = sum(interval.timed for interval in watched.intervals)
-    late = sum(interval.late for interval in watched.intervals)
-    escalated = sum(interval.escalated for interval in watched.intervals)
-    degraded = sum(interval.degraded for interval in watched.intervals)
+    intervals = watched.intervals.values()
+    answers = sum(interval.answers for interval in intervals)
+    timed = sum(interval.timed for interval in intervals)
+    late = sum(interval.late for interval in intervals)
+    escalated = sum(interval.escalated for interval in intervals)
+    degraded = sum(interval.degraded for interval in intervals)
     cascades = watched.telling.cascades if watched.telling is not None else []
     escalation_max = min((cascade.escalation_max for cascade in cascades), default=None)
     return {
