@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 _FLAGS = (
     "--no-sandbox",
@@ -20,6 +20,7 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+WAIT_MS_MAX = 30_000.0
 SERIOUS = ("serious", "critical")
 
 
@@ -48,6 +49,7 @@ def chromium() -> Iterator[Browser]:
     """The browser; `scripts/test` installs it."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert program is not None, "Chromium is missing: run scripts/system-packages chromium"
+    expect.set_options(timeout=WAIT_MS_MAX)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=program, args=list(_FLAGS))
         try:
@@ -66,7 +68,7 @@ def looking(browser: Browser, url: str, *, width: int = 1280, height: int = 900,
         reduced_motion="reduce",
     )
     page = context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(WAIT_MS_MAX)
     look = Look(page)
     page.on("pageerror", lambda error: look.faults.append(str(error)))
     page.on("console", lambda said: look.faults.append(said.text) if said.type == "error" else None)
