@@ -17,6 +17,7 @@ from math import inf, isfinite, sqrt
 # a second this halves the error of the next prediction against 0.94; on a steady link with 8 % jitter it is 3 % off.
 FORGET = 0.8
 RESIDUALS_MAX = 32
+RESIDUALS_UNSEEN = (0.0, -0.1, 0.1, -0.2, 0.2, 0.4, 0.0, 1.0)
 SAMPLES_KEPT_ON_CHANGE = 3
 DRIFT_SLACK = 0.5  # in spreads: leanings smaller than this are noise
 DRIFT_LIMIT = 6.0  # in spreads: leanings that add up to this are a change
@@ -89,6 +90,16 @@ class LinkEstimator:
         ordered = sorted(self._residuals)
         place = min(len(ordered) - 1, int(share * len(ordered)))
         return expected * (1.0 + max(ordered[place], SMALLEST_SPREAD))
+
+    def likely_ms(self, size_bytes: float) -> list[float]:
+        """Times that a transfer of this size may take, each as likely as the other: by the residuals seen.
+
+        While few were seen, some that nobody would be surprised by stand among them.
+        """
+        round_trip_ms, ms_per_byte = self._line()
+        expected = round_trip_ms + size_bytes * ms_per_byte
+        residuals = [*self._residuals, *RESIDUALS_UNSEEN[len(self._residuals) :]]
+        return [max(expected * (1.0 + residual), ROUND_TRIP_MS_MIN) for residual in residuals]
 
     def _learn(self, size_bytes: float, took_ms: float) -> None:
         if self._samples:

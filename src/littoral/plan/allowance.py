@@ -58,9 +58,14 @@ class ShareAllowance:
         """One request came."""
         self._left = min(self.reserve, self._left + self.share)
 
+    @property
+    def left(self) -> bool:
+        """Whether one use is there."""
+        return self._left >= 1.0 - 1e-9
+
     def spend(self) -> bool:
         """Takes one use if it is there."""
-        if self._left < 1.0 - 1e-9:
+        if not self.left:
             return False
         self._left -= 1.0
         return True

@@ -33,8 +33,8 @@ WAITING_MAX = 256  # calls at a time: each holds a connection and its request
 UNKNOWN_COMPUTE_MS = 20.0
 TRIAL_S_MAX = 2.0
 # A trial costs some hundred bytes; not to notice that an upstream is back costs answers.
-LIMITS = BreakerLimits(pause_s_max=4.0, pause_growth=1.5)
-LOOK_OUT_S, LOOK_OUT_S_MAX = 2.0, 60.0
+LIMITS = BreakerLimits(failures_in_row_max=2, pause_s=0.5, pause_s_max=4.0, pause_growth=1.5)
+LOOK_OUT_S, LOOK_OUT_S_MAX = 2.0, 4.0
 OLD_S = 2.0  # an estimate of this age may be of another time
 
 
@@ -143,6 +143,11 @@ class Peer:
     def cautious_ms(self, model: str, size_bytes: float) -> float:
         """What nine in ten such calls stay below."""
         return self.link_up.quantile_ms(size_bytes, 0.9) + self.elsewhere(model).cautious_ms()
+
+    def likely_ms(self, model: str, size_bytes: float) -> list[float]:
+        """What such a call may take: times that are each as likely as the other."""
+        there_ms = self.elsewhere(model).typical_ms()
+        return [there_ms + crossing_ms for crossing_ms in self.link_up.likely_ms(size_bytes)]
 
     def elsewhere(self, model: str) -> Elsewhere:
         """What is known of a model there."""

@@ -26,7 +26,8 @@ from littoral.plan.usage import Resources, usage_row
 from littoral.runtime.peer import Peer
 
 LOCAL, CASCADE, OFFLOAD = "local", "cascade", "offload"
-DIVIDEND = 1.25  # a threshold may cost this much more than the cheapest, to answer better
+DIVIDEND = 1.02  # a threshold may cost this much more than the cheapest, to answer better
+IN_TIME_SHARE = 0.9  # of calls: a big model that is asked at once for its answer's sake should be heard in time
 ONE_RUN = ({"little": 1.0, "big": 1.0}, {"little": 1.0, "big": 1.0})
 
 
@@ -45,8 +46,9 @@ class Asked:
     """One request as the choice sees it.
 
     `target` is the model's name upstream. `local_ms` is what a run here usually takes (inf where the model is not
-    here), `size_bytes` what the request weighs on a link, `deadline_ms` what is left. With a `calibration`, "here
-    alone" keeps no promise and is taken only when nothing else can be.
+    here), `size_bytes` what the request weighs on a link, `deadline_ms` what is left. An upstream that has not answered
+    after `patience_ms` is answered for by a run here; it may still win if such a double run is `hedged`. With a
+    `calibration`, "here alone" keeps no promise and is taken only when nothing else can be.
     """
 
     target: str
@@ -55,6 +57,17 @@ class Asked:
     deadline_ms: float
     calibration: Calibration | None = None
     offload: bool = True
+    patience_ms: float = inf
+    hedged: bool = True
+
+    def waiting_ms(self, there_ms: float) -> float:
+        """What a call takes that takes so long, with the run here in its place where that is longer than patience."""
+        if there_ms <= self.patience_ms:
+            return there_ms
+        if self.calibration is not None:  # the little answer alone breaks the promise, however soon it comes
+            return there_ms if self.hedged and there_ms <= self.deadline_ms else self.deadline_ms
+        instead_ms = self.patience_ms + self.local_ms
+        return min(there_ms, instead_ms) if self.hedged else instead_ms
 
 
 def choose_way(asked: Asked, peers: Sequence[Peer]) -> Way:
@@ -69,12 +82,16 @@ def choose_way(asked: Asked, peers: Sequence[Peer]) -> Way:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """The plans over one upstream, priced now."""
+    """The plans over one upstream, priced now.
+
+    `waits_ms` is what offloading costs beyond its price, since some calls are late and a run here stands in for them.
+    """
 
     plans: PlanTable
     prices: np.ndarray[tuple[int], np.dtype[np.float64]]
     point: CurvePoint | None
-    careful_ms: float
+    waits_ms: float
+    in_time: bool
 
 
 def explain_ways(asked: Asked, peers: Sequence[Peer], chosen: Way) -> str:
@@ -101,12 +118,13 @@ def explain_ways(asked: Asked, peers: Sequence[Peer], chosen: Way) -> str:
                 "plan": plan.name,
                 "upstream": peer.name,
                 "cost_ms": round(float(cost_ms), 3),
-                "careful_ms": round(table.careful_ms, 3),
                 "chosen": plan.name == chosen.plan and peer is chosen.peer,
                 "terms": terms,
             }
             if plan.name == OFFLOAD:
-                row["in_time"] = table.careful_ms <= asked.deadline_ms
+                row["cost_ms"] = round(float(cost_ms) + table.waits_ms, 3)
+                terms["calls that are late"] = round(table.waits_ms, 3)
+                row["in_time"] = table.in_time
             elif table.point is not None:
                 row |= {"escalates": round(table.point.pass_rate, 4), "threshold": _finite(table.point.threshold)}
             rows.append(row)
@@ -124,8 +142,18 @@ def _table(peer: Peer, asked: Asked) -> _Table | None:
         return None
     point = None if asked.calibration is None else _point(peer, asked, asked.calibration)
     plans = table_of(None if point is None else point.pass_rate, asked.offload)
-    priced = _prices(asked, link, peer.elsewhere(asked.target).typical_ms())
-    return _Table(plans, priced, point, peer.cautious_ms(asked.target, asked.size_bytes))
+    there_ms = peer.elsewhere(asked.target).typical_ms()
+    priced = _prices(asked, link, there_ms)
+    likely_ms = peer.likely_ms(asked.target, asked.size_bytes)
+    waits_ms = sum(map(asked.waiting_ms, likely_ms)) / len(likely_ms) - peer.typical_ms(asked.target, asked.size_bytes)
+    limit_ms = asked.deadline_ms if asked.hedged else asked.patience_ms
+    in_time = point is None or share_within(likely_ms, limit_ms) >= IN_TIME_SHARE
+    return _Table(plans, priced, point, waits_ms, in_time)
+
+
+def share_within(times_ms: Sequence[float], limit_ms: float) -> float:
+    """How many of some times, each as likely as the other, are within a limit."""
+    return sum(time_ms <= limit_ms for time_ms in times_ms) / len(times_ms)
 
 
 def _on(peer: Peer, asked: Asked) -> Way | None:
@@ -135,8 +163,9 @@ def _on(peer: Peer, asked: Asked) -> Way | None:
         return None
     best: Way | None = None
     for plan, cost_ms in zip(table.plans.plans, table.plans.costs(table.prices), strict=True):
-        out_of_time = plan.name == OFFLOAD and table.careful_ms > asked.deadline_ms
-        if plan.name == LOCAL or out_of_time or cost_ms == inf:
+        if plan.name == OFFLOAD:
+            cost_ms += table.waits_ms
+        if plan.name == LOCAL or cost_ms == inf or (plan.name == OFFLOAD and not table.in_time):
             continue
         if best is None or cost_ms < best.cost_ms:
             threshold = table.point.threshold if plan.name == CASCADE and table.point is not None else -inf
