@@ -149,6 +149,11 @@ class Peer:
         there_ms = self.elsewhere(model).typical_ms()
         return [there_ms + crossing_ms for crossing_ms in self.link_up.likely_ms(size_bytes)]
 
+    def within(self, model: str, size_bytes: float, limit_ms: float) -> float:
+        """The share of such calls that will be answered within a limit, as far as anybody can tell."""
+        likely_ms = self.likely_ms(model, size_bytes)
+        return sum(time_ms <= limit_ms for time_ms in likely_ms) / len(likely_ms)
+
     def elsewhere(self, model: str) -> Elsewhere:
         """What is known of a model there."""
         return self._models.setdefault(model, Elsewhere())

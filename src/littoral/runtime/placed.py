@@ -17,6 +17,7 @@ from littoral.runtime.peer import Peer
 
 NAMES_MAX = 64  # of reasons and routes of one model: some come from an upstream
 TEXT_LENGTH_MAX = 128
+HEDGE_AFTER, OVERDUE = 1.3, 1.5  # times what nine in ten calls stay below
 FAILED, CANCELLED = "failed", "cancelled"
 MAX_ESCALATION, STAYS = "max_escalation", "stays"
 
@@ -47,6 +48,14 @@ class Turn:
     def budget_s(self) -> float:
         """The whole time that it may take."""
         return max(self.deadline_s - self.arrived_s, 0.0)
+
+    def hedge_after_s(self, peer: Peer) -> float:
+        """How long a call is awaited before a run here may compete with it."""
+        return HEDGE_AFTER * peer.cautious_ms(self.target, self.size_bytes) / 1e3
+
+    def overdue_s(self, peer: Peer) -> float:
+        """After how long a call is rather lost than late, and the answer at hand is given."""
+        return OVERDUE * peer.cautious_ms(self.target, self.size_bytes) / 1e3
 
     @property
     def target(self) -> str:

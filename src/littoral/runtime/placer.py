@@ -37,7 +37,7 @@ from littoral.runtime.placed import (
     weigh,
     word,
 )
-from littoral.runtime.ways import CASCADE, LOCAL, OFFLOAD, Asked, Way, choose_way, explain_ways, share_within
+from littoral.runtime.ways import CASCADE, LOCAL, OFFLOAD, Asked, Way, choose_way, explain_ways
 
 LATE_CALLS_MAX = 32
 BESIDE_S = 2.0  # an audit or a look-out: nobody waits, yet a peer that takes longer is not well
@@ -45,9 +45,6 @@ CORRECTION_S = 30.0
 HEDGE_SHARE = 0.05
 RESERVE_SHARE = 0.1  # of a request's time: what is known of a run here may be too little
 GRACE_SHARE = 0.05
-# In spreads of what nine in ten calls to this upstream stay below. Beyond the first a run here may compete, beyond the
-# second a call is more likely lost than late: then the answer at hand is given, and what still comes is a correction.
-HEDGE_AFTER, OVERDUE = 1.3, 1.5
 IN_TIME_SHARE = 0.75  # an escalation that is less likely to be in time is not worth its bytes and the wait
 ESCALATED, HEDGED = "escalated", "hedged"
 EXPLAIN, DEADLINE = "explain", "deadline_ms"
@@ -220,7 +217,7 @@ class Placer:
         if peer is None:
             return marked(little, degraded=True, reason=refusal)
         call = self._call(turn, peer)
-        await self._wait({call}, min(self._left_s(turn), OVERDUE * self._usual_s(turn, peer)))
+        await self._wait({call}, min(self._left_s(turn), turn.overdue_s(peer)))
         if not good(call):
             return marked(little, degraded=True, reason=self._why(turn, peer, call))
         turn.route = ESCALATED
@@ -230,7 +227,7 @@ class Placer:
         """All of it upstream, with the run here as the answer if that is not back when it must start."""
         patience_s = self._patience_s(turn)
         if turn.cascade is None:  # two answers alike: no need to wait until a run here must begin
-            patience_s = min(patience_s, HEDGE_AFTER * self._usual_s(turn, peer))
+            patience_s = min(patience_s, turn.hedge_after_s(peer))
         self._away += 1
         try:
             call = self._call(turn, peer)
@@ -258,7 +255,7 @@ class Placer:
         if hedged:
             await self._wait({call, here}, self._left_s(turn), first=True)
             if turn.cascade is not None and not call.done():  # the better answer, as long as it can be expected
-                overdue_s = OVERDUE * self._usual_s(turn, peer) - (self._clock.monotonic_s() - turn.arrived_s)
+                overdue_s = turn.overdue_s(peer) - (self._clock.monotonic_s() - turn.arrived_s)
                 await self._wait({call}, min(self._left_s(turn), max(overdue_s, 0.0)))
         if not (hedged and good(call)):
             await self._wait({here}, None)
@@ -299,7 +296,7 @@ class Placer:
         if not costs:
             return None, "upstream_down" if all(peer.open for peer in turn.peers) else "upstream_busy"
         cost_ms, best = min(costs, key=lambda cost: cost[0])
-        if cost_ms > left_ms or share_within(best.likely_ms(turn.target, turn.size_bytes), left_ms) < IN_TIME_SHARE:
+        if cost_ms > left_ms or best.within(turn.target, turn.size_bytes, left_ms) < IN_TIME_SHARE:
             self._look_at(turn, best, partial(self._correct, turn, best))
             return None, "no_time"
         refusal = self._may_send(turn)
@@ -397,10 +394,6 @@ class Placer:
         """
         _, cautious_ms = self._runtime.expected_ms(turn.request, besides=self._away)
         return max(self._left_s(turn) - max(cautious_ms / 1e3, RESERVE_SHARE * turn.budget_s), 0.0)
-
-    def _usual_s(self, turn: Turn, peer: Peer) -> float:
-        """What nine in ten calls like this one stay below."""
-        return peer.cautious_ms(turn.target, turn.size_bytes) / 1e3
 
     def _left_s(self, turn: Turn) -> float:
         return max(turn.deadline_s - self._clock.monotonic_s() - self._lateness.margin_s, 0.0)

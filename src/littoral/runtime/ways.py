@@ -27,6 +27,7 @@ from littoral.runtime.peer import Peer
 
 LOCAL, CASCADE, OFFLOAD = "local", "cascade", "offload"
 DIVIDEND = 1.02  # a threshold may cost this much more than the cheapest, to answer better
+EVEN_SHARE = 0.5  # of calls: less is no hope
 IN_TIME_SHARE = 0.9  # of calls: a big model that is asked at once for its answer's sake should be heard in time
 ONE_RUN = ({"little": 1.0, "big": 1.0}, {"little": 1.0, "big": 1.0})
 
@@ -146,14 +147,9 @@ def _table(peer: Peer, asked: Asked) -> _Table | None:
     priced = _prices(asked, link, there_ms)
     likely_ms = peer.likely_ms(asked.target, asked.size_bytes)
     waits_ms = sum(map(asked.waiting_ms, likely_ms)) / len(likely_ms) - peer.typical_ms(asked.target, asked.size_bytes)
-    limit_ms = asked.deadline_ms if asked.hedged else asked.patience_ms
-    in_time = point is None or share_within(likely_ms, limit_ms) >= IN_TIME_SHARE
-    return _Table(plans, priced, point, waits_ms, in_time)
-
-
-def share_within(times_ms: Sequence[float], limit_ms: float) -> float:
-    """How many of some times, each as likely as the other, are within a limit."""
-    return sum(time_ms <= limit_ms for time_ms in times_ms) / len(times_ms)
+    limit_ms = asked.deadline_ms if asked.hedged or point is None else asked.patience_ms
+    in_time = peer.within(asked.target, asked.size_bytes, limit_ms)
+    return _Table(plans, priced, point, waits_ms, in_time >= (EVEN_SHARE if point is None else IN_TIME_SHARE))
 
 
 def _on(peer: Peer, asked: Asked) -> Way | None:

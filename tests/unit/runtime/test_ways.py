@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from math import inf
 
 from littoral.core.clock import ManualClock
@@ -50,6 +51,30 @@ def test_the_cheaper_place_wins() -> None:
     assert choose_way(asked(local_ms=500), [peer()]).plan == OFFLOAD
 
 
+def test_a_call_that_is_late_is_priced_with_the_run_that_stands_in_for_it() -> None:
+    # given a run here of 60 ms that begins when an upstream has not answered for 90
+    alike = replace(asked(local_ms=60), patience_ms=90.0)
+    alone = replace(alike, hedged=False)
+    promised = replace(asked(local_ms=60, calibrated=True), patience_ms=90.0)
+
+    # when calls take 80, 120 and 400 ms; then the first to answer counts, or the run here, or what the promise costs
+    assert [alike.waiting_ms(ms) for ms in (80, 120, 400)] == [80, 120, 150]
+    assert [alone.waiting_ms(ms) for ms in (80, 120, 400)] == [80, 150, 150]
+    assert [promised.waiting_ms(ms) for ms in (80, 120, 400)] == [80, 120, 200]
+
+
+def test_a_big_model_that_would_often_be_late_is_not_asked_at_once() -> None:
+    # given an upstream whose calls take 190 ms as a rule, in a cascade whose run here takes nearly as long
+    slow = peer(trip_ms=170)
+
+    # when 200 ms are left, and when 900 are
+    tight, ample = (choose_way(asked(local_ms=180, deadline_ms=ms, calibrated=True), [slow]) for ms in (180, 900))
+
+    # then it is asked at once only where nine in ten such calls are in time
+    assert tight.plan == CASCADE
+    assert ample.plan == OFFLOAD
+
+
 def test_of_several_upstreams_the_cheapest_is_asked() -> None:
     near, far = peer("near", trip_ms=5), peer("far", trip_ms=80)
     assert choose_way(asked(local_ms=500), [far, near]).peer is near
@@ -73,7 +98,9 @@ def test_with_a_promise_to_keep_everything_goes_through_the_gate_or_up() -> None
 
 
 def test_on_a_good_link_the_gate_is_more_careful_than_the_promise_needs_and_on_a_bad_one_not() -> None:
-    good = choose_way(asked(local_ms=100, calibrated=True, offload=False), [peer(trip_ms=1, compute_ms=1)])
+    good = choose_way(
+        asked(local_ms=900, deadline_ms=2000, calibrated=True, offload=False), [peer(trip_ms=1, compute_ms=1)]
+    )
     bad = choose_way(asked(local_ms=5, calibrated=True, offload=False), [peer(trip_ms=100)])
     assert good.threshold == inf
     assert bad.threshold == POINTS[-1].threshold
