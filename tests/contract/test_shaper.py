@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -106,3 +107,26 @@ async def test_a_black_hole_keeps_bytes_and_gives_them_back_when_it_is_over() ->
         # then they come
         assert await reader.readexactly(4) == b"late"
         writer.close()
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_link_that_is_stopped_while_connections_open_leaves_none_of_them_open(steps: int) -> None:
+    loop = asyncio.get_running_loop()
+    async with await asyncio.start_server(_echo, "127.0.0.1", 0) as server:
+        # given a link, and callers whose connections are some steps of the loop old
+        link = ShapedLink("127.0.0.1", server.sockets[0].getsockname()[1], Forecast(FAST))
+        await link.start()
+        callers = [socket.socket() for _ in range(5)]
+        for caller in callers:
+            caller.setblocking(False)
+            await loop.sock_connect(caller, ("127.0.0.1", link.port))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+
+        # when it is stopped
+        await link.stop()
+
+        # then each caller sees the end
+        for caller in callers:
+            with caller, suppress(ConnectionError):
+                assert await asyncio.wait_for(loop.sock_recv(caller, 1), 10.0) == b""

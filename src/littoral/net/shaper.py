@@ -75,17 +75,19 @@ class ShapedLink:
     def _weather(self) -> Weather:
         return self.forecast.at(asyncio.get_running_loop().time() - self._started_s)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Takes a connection; known at once, since a task that is cancelled before its first step never runs."""
+        if self._server is None or not self._server.is_serving():
+            writer.transport.abort()  # it came while the link was stopped
+            return
+        task = asyncio.get_running_loop().create_task(self._carry(reader, writer))
         self._tasks.add(task)
-        try:
-            await self._carry(reader, writer)
-        except asyncio.CancelledError:
-            return  # `stop` ends it; asyncio's own callback would trip over a connection that was cancelled
-        finally:
-            self._tasks.discard(task)
+
+        def ended(done: asyncio.Task[None]) -> None:
+            self._tasks.discard(done)
             writer.transport.abort()
+
+        task.add_done_callback(ended)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection: opens the far side and pumps both ways until either ends or the link drops."""
@@ -104,10 +106,10 @@ class ShapedLink:
             with suppress(ConnectionError):
                 await asyncio.gather(*pumps)
         finally:
+            far_writer.transport.abort()  # before anything is awaited: who is cancelled here again goes no further
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            far_writer.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Direction) -> None:
         """Reads, waits for the link to be free, and hands on one delay later, in order."""
