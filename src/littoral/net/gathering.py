@@ -23,7 +23,7 @@ class Outbox(Protocol):
         """The logs that hold something, in the order to be sent."""
         ...
 
-    def pending(self, log: str, after: int, bytes_max: int, count_max: int) -> Sequence[Entry]:
+    def pending(self, log: str, after: int, *, bytes_max: int, count_max: int) -> Sequence[Entry]:
         """Entries of a log after a number, in order, within about so many bytes; at least one where there is one."""
         ...
 
@@ -39,7 +39,8 @@ def gather(outbox: Outbox, ship: Ship, *, site: str, wall_s: float) -> tuple[Ent
     for want in ship.wants:
         if bytes_left <= 0 or count_left <= 0:
             break
-        read = outbox.pending(want.log, want.after, min(bytes_left, want.bytes_max), count_left)
+        bytes_max = min(bytes_left, want.bytes_max)
+        read = outbox.pending(want.log, want.after, bytes_max=bytes_max, count_max=count_left)
         entries = _explained(read, want, site, wall_s)[:count_left]
         found += entries
         bytes_left -= sum(map(weight, entries))

@@ -8,13 +8,14 @@ whatever a sender repeats, reorders or leaves out, each event takes effect once 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 
 from littoral.core.errors import Denied, Unavailable
-from littoral.core.event import Dropped, Entry
+from littoral.core.event import Entry
 from littoral.net.batch import SEQUENCE_MAX, Batch
+from littoral.store.inbox import accept
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +43,21 @@ def check_site(batch: Batch, site: str) -> None:
 
 def weigh(batch: Batch, marks: Mapping[str, int]) -> Verdict:
     """What to apply, given the marks of the batch's logs (a log that is not among them is new)."""
-    acks = {entry.log: marks.get(entry.log, 0) for entry in batch.entries}
-    fresh: list[Entry] = []
-    waiting: dict[str, None] = {}
-    duplicates = 0
+    logs: dict[str, list[Entry]] = {}
     for entry in batch.entries:
-        mark = acks[entry.log]
-        if entry.last <= mark:
-            duplicates += 1
-        elif entry.sequence > mark + 1:
-            waiting[entry.log] = None
-        else:
-            fresh.append(_beyond(entry, mark))
-            acks[entry.log] = entry.last
+        logs.setdefault(entry.log, []).append(entry)
+    fresh: list[Entry] = []
+    acks: dict[str, int] = {}
+    waiting: list[str] = []
+    duplicates = 0
+    for log, entries in logs.items():
+        before = marks.get(log, 0)
+        accepted, acks[log] = accept(before, entries)
+        fresh += accepted
+        duplicates += sum(entry.last <= before for entry in entries)
+        if max(entry.last for entry in entries) > acks[log]:
+            waiting.append(log)
     return Verdict(tuple(fresh), acks, duplicates, tuple(waiting))
-
-
-def _beyond(entry: Entry, mark: int) -> Entry:
-    """An entry that begins at or below the mark, without what is known already: a drop that has grown since."""
-    if entry.sequence == mark + 1:
-        return entry
-    assert isinstance(entry, Dropped), "an event is one number"
-    return replace(entry, sequence=mark + 1)
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

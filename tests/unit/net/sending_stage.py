@@ -75,7 +75,7 @@ class MemoryOutbox:
     def logs(self) -> Sequence[MemoryLog]:
         return [one for one in self.kept.values() if one.entries]
 
-    def pending(self, log: str, after: int, bytes_max: int, count_max: int) -> list[Entry]:
+    def pending(self, log: str, after: int, *, bytes_max: int, count_max: int) -> list[Entry]:
         found: list[Entry] = []
         total = 0
         entries = self.kept[log].entries
