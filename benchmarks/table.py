@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import (
     choosing_table,
+    delivery_idle_table,
     footprint_table,
     http_servers_table,
     overload_table,
@@ -37,6 +38,7 @@ RENDERERS: dict[str, Callable[[Iterable[Line]], str]] = {
     "promise": promise_table.render,
     "placement": placement_table.render,
     "splits": splits_table.render,
+    "delivery_idle": delivery_idle_table.render,
 }
 
 

@@ -20,6 +20,7 @@ from littoral.cli.own_server import own_server
 from littoral.core.clock import ManualClock
 from littoral.edge.serving import Options
 from littoral.edge.settings import NodeSettings
+from littoral.edge.uplink import families as uplink_families
 from littoral.hub.door_limits import DoorLimits
 from littoral.hub.settings import HubFile
 from littoral.hub.table import all_verbs
@@ -35,6 +36,7 @@ from littoral.model.manifest import (
     TensorSection,
 )
 from littoral.monitor.meters import Meters
+from littoral.net.sending_terms import SendingCounts
 from littoral.plan.cascade import Calibration, CurvePoint, Gate
 from littoral.runtime.cascading import Cascade
 from littoral.runtime.peer import Peer
@@ -46,9 +48,11 @@ from littoral.serve.http_limits import HttpLimits
 from littoral.serve.mqtt_door import DoorCounts
 from littoral.serve.mqtt_door import families as door_families
 from littoral.serve.openapi import openapi
+from littoral.store.rules import Tally as Lost
 
 MODELS, METRICS, PROTOCOL = (ROOT / "docs" / name for name in ("models.md", "metrics.md", "protocol.md"))
 PYTHON = ROOT / "docs" / "python.md"
+LOST = Lost("result", "age", 1, 100)
 HUB = ROOT / "docs" / "hub.md"
 SECTIONS: dict[str, type[msgspec.Struct]] = {
     "The model": Manifest,
@@ -175,6 +179,8 @@ def test_every_metric_is_documented_with_its_type_and_labels() -> None:
     meters.connections.labels("http").set(1)
     meters.watch_states(lambda: {"READY": 1})
     meters.watch(lambda: families(busy_placer()))
+    sent = SendingCounts(failures={"lost": 1})
+    meters.watch(lambda: uplink_families("cam-1", sent, {"result": 1}, [LOST], connected=True))
     meters.watch(lambda: door_families(DoorCounts({"reading": 1}, {"reading_wrong": 1}), "b:1883", connected=True))
     meters.watch(busy_tally().families)
 

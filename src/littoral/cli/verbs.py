@@ -34,6 +34,8 @@ VERBS: dict[str, Verb] = {
     "token": Verb("littoral.cli.token", "Make a token for a site to join with, or for a program."),
     "sites": Verb("littoral.cli.sites", "Show a hub's sites, label them, shut one out."),
     "events": Verb("littoral.cli.events", "Show what a hub knows has happened."),
+    "join": Verb("littoral.cli.join", "Join a hub with a one-time token."),
+    "edge": Verb("littoral.cli.edge", "Run a site that belongs to a hub."),
     "version": Verb("littoral.cli.version", "Show the version."),
 }
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from littoral.core.clock import RealClock
 from littoral.core.errors import Invalid, LittoralError
 from littoral.core.version import VERSION
-from littoral.edge.settings import NodeSettings
+from littoral.edge.settings import Bounds, NodeSettings
 from littoral.edge.sources import ThreadedOpening
 from littoral.model.repository import Repository
 from littoral.monitor.log import log_of
@@ -70,10 +70,38 @@ class Node:
         placer = None if self._matching is None else self._matching.placer
         if self._matching is not None:
             self._meters.watch(self._matching.families)
-        self._plane = DataPlane(self._runtime, self._repository, server_version=VERSION, placer=placer)
+        self._plane = DataPlane(
+            self._runtime, self._repository, server_version=VERSION, placer=placer, observe=settings.observe
+        )
         self._matching_task: asyncio.Task[None] | None = None
         self._http: HttpDoor | None = None
         self._grpc: GrpcDoor | None = None
+
+    @property
+    def plane(self) -> DataPlane:
+        """The verbs, for a door beside the node's own."""
+        return self._plane
+
+    @property
+    def runtime(self) -> Runtime:
+        """What runs models here."""
+        return self._runtime
+
+    @property
+    def meters(self) -> Meters:
+        """What is counted here."""
+        return self._meters
+
+    async def look_upstream(self) -> None:
+        """Looks anew at what upstreams have, where models have changed."""
+        if self._matching is not None:
+            await self._matching.match()
+
+    async def bound(self, bounds: Bounds) -> None:
+        """Lets so much go up from now on."""
+        if self._matching is not None:
+            self._matching.bound(bounds)
+            await self._matching.match()
 
     async def start(self) -> Standing:
         """Opens the doors, then loads every model; returns once they serve.
@@ -135,6 +163,7 @@ class Node:
             bounds=settings.bounds,
             folders=settings.model_paths,
             api_key=settings.upstream_key,
+            tls=settings.upstream_tls,
             on_correction=settings.on_correction,
         )
 
@@ -151,7 +180,7 @@ class Node:
         for entry in self._repository.index({}):
             if entry.name not in names:
                 _LOG.error("Model not loaded.", model=entry.name, reason=entry.reason)
-        if not names:
+        if not names and not self._settings.may_be_empty:
             raise Invalid(
                 "models_missing",
                 "There is no model to serve in: " + ", ".join(map(str, self._settings.model_paths)) + ". "
@@ -187,7 +216,7 @@ class Node:
                 continue
             ready.append(name)
             _LOG.info("Model loaded.", model=name, took_ms=(time.monotonic() - begun_s) * 1e3)
-        if first is not None and not ready:
+        if first is not None and not ready and not self._settings.may_be_empty:
             raise first
         return tuple(ready)
 

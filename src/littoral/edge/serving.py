@@ -92,11 +92,11 @@ def run_node(settings: NodeSettings, *, on_ready: Callable[[Standing], None] = l
         on_ready(standing)
         await node.run_until_stopped()
 
-    with asyncio.Runner(loop_factory=_new_loop()) as runner:
+    with asyncio.Runner(loop_factory=new_loop()) as runner:
         runner.run(run())
 
 
-def _new_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def new_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """uvloop's loop where it is installed; it halves the processor time of large bodies."""
     try:
         import uvloop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from littoral.core.request import InferAnswer
 from littoral.model import builtin
 from littoral.model.function import PythonOperator
+from littoral.serve.dataplane import Observe
 
 
 def default_site() -> str:
@@ -35,8 +37,10 @@ class NodeSettings:
     `paths` are model files, models' folders and repositories; without one (and without `operators`) the built-in models
     are served. A port of 0 takes any free one, None leaves the door closed. `threads` are an engine's threads of one
     run where the manifest does not say; `workers` are runs at a time (None: as many as fit the cores).
-    `upstreams` are URLs of servers that may be asked, within `bounds`; `upstream_key` is what they are shown.
+    `upstreams` are URLs of servers that may be asked, within `bounds`; `upstream_key` is what they are shown, over
+    `upstream_tls` where they are `https`.
     `on_correction` is called with each answer that an upstream gives too late, on the node's loop; it returns at once.
+    `observe` is told of every answer before its caller is. `may_be_empty` starts without a model, too, for one to come.
     `api_key_file` closes the doors to whoever shows no key that is in it.
     """
 
@@ -51,8 +55,11 @@ class NodeSettings:
     api_key_file: Path | None = None
     upstreams: tuple[str, ...] = ()
     upstream_key: str | None = None
+    upstream_tls: ssl.SSLContext | None = None
     bounds: Bounds = field(default_factory=Bounds)
     on_correction: Callable[[InferAnswer], None] | None = None
+    observe: Observe | None = None
+    may_be_empty: bool = False
     site: str = field(default_factory=default_site)
     grace_s: float = 10.0
 

@@ -8,6 +8,7 @@ that it is away is the breaker's to know.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
@@ -56,9 +57,10 @@ class Matching:
         bounds: Bounds,
         folders: Sequence[Path],
         api_key: str | None = None,
+        tls: ssl.SSLContext | None = None,
         on_correction: Callable[[InferAnswer], None] | None = None,
     ) -> None:
-        self._upstreams = [Upstream(url, api_key=api_key) for url in urls]
+        self._upstreams = [Upstream(url, api_key=api_key, tls=tls) for url in urls]
         peers = [Peer(upstream.url, upstream, clock=clock, chance=Random()) for upstream in self._upstreams]
         self._runtime = runtime
         self._repository = repository
@@ -75,6 +77,12 @@ class Matching:
     def families(self) -> Iterator[Family]:
         """What placing counts and what is known of the upstreams, for whoever scrapes."""
         return families(self.placer)
+
+    def bound(self, bounds: Bounds) -> None:
+        """Lets so much go up from now on; what was spent of the old allowances counts no more."""
+        if bounds != self._bounds:
+            self._bounds = bounds
+            self.placer.cascades = {}
 
     async def run(self) -> None:
         """Matches for ever, less and less often while nothing changes."""

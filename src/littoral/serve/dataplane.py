@@ -7,8 +7,9 @@ loaded, and both doors translate what comes back.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from littoral.core.errors import LittoralError
 from littoral.core.request import InferAnswer, InferRequest, Parameters
@@ -33,6 +34,11 @@ EXTENSIONS = (
     "model_configuration",
     BLOCKS,
 )
+
+
+Begin = Callable[[InferRequest], "InferAnswer | asyncio.Future[InferAnswer]"]
+Observe = Callable[[InferRequest, InferAnswer], "asyncio.Future[Any] | None"]
+"""Is told of every answer before the caller is; where it returns a future the answer waits for it and fails with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +75,21 @@ class DataPlane:
     """One server's verbs; used from its event loop only."""
 
     def __init__(
-        self, runtime: Runtime, repository: Repository, *, server_version: str, placer: Placer | None = None
+        self,
+        runtime: Runtime,
+        repository: Repository,
+        *,
+        server_version: str,
+        placer: Placer | None = None,
+        observe: Observe | None = None,
     ) -> None:
         """With a `placer`, requests may be answered by upstreams; without one all are answered here."""
         self._runtime = runtime
         self._repository = repository
         self._server_version = server_version
         self._placer = placer
-        self._whole = runtime.begin if placer is None else placer.begin
+        begin: Begin = runtime.begin if placer is None else placer.begin
+        self._whole = begin if observe is None else _observed(begin, observe)
         self._tails: Tails | None = None
 
     @property
@@ -180,3 +193,27 @@ class DataPlane:
 
             self._tails = Tails(self._runtime, self._runtime.parts)
         return self._tails.begin(request)
+
+
+def _observed(begin: Begin, observe: Observe) -> Begin:
+    """The same, with every answer shown to an observer first."""
+
+    async def shown(request: InferRequest, answered: asyncio.Future[InferAnswer]) -> InferAnswer:
+        answer = await answered
+        kept = observe(request, answer)
+        if kept is not None:
+            await kept
+        return answer
+
+    async def kept_first(kept: asyncio.Future[Any], answer: InferAnswer) -> InferAnswer:
+        await kept
+        return answer
+
+    def begun(request: InferRequest) -> InferAnswer | asyncio.Future[InferAnswer]:
+        started = begin(request)
+        if not isinstance(started, InferAnswer):
+            return asyncio.ensure_future(shown(request, started))
+        kept = observe(request, started)
+        return started if kept is None else asyncio.ensure_future(kept_first(kept, started))
+
+    return begun

@@ -78,7 +78,7 @@ class MqttDoor:
         self._keep = keep
         self._broker = broker
         self._root = f"littoral/{plane.site}"
-        self._seen: OrderedDict[bytes, None] = OrderedDict()
+        self._seen: OrderedDict[bytes, asyncio.Future[bool]] = OrderedDict()
         self.counts = DoorCounts()
         self._session = MqttSession(
             broker,
@@ -196,13 +196,20 @@ class MqttDoor:
         if own_id:
             told["id"] = own_id
         key = hashlib.sha256(b"\0".join((message.topic.encode(), own_id.encode() or message.payload))).digest()
-        if (message.again or own_id) and key in self._seen:
+        before = self._seen.get(key) if message.again or own_id else None
+        if before is not None and await asyncio.shield(before):  # perhaps it is on its way to the disk just now
             self.counts.repeated += 1
             return
-        await self._keep(stream, READING, msgspec.json.encode(told))
-        self._seen[key] = None
+        stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._seen[key] = stored
         if len(self._seen) > REMEMBERED_MAX:
             self._seen.popitem(last=False)
+        try:
+            await self._keep(stream, READING, msgspec.json.encode(told))
+        except BaseException:
+            stored.set_result(False)
+            raise
+        stored.set_result(True)
 
     async def _publish(self, topic: str, payload: bytes, message: Message) -> None:
         wanted = message.reply_to

@@ -7,6 +7,7 @@ pictures is sent the tensor that the model's task makes of one, and what it answ
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -44,14 +45,15 @@ class Upstream:
     have to count as alive.
     """
 
-    def __init__(self, url: str, *, api_key: str | None = None) -> None:
+    def __init__(self, url: str, *, api_key: str | None = None, tls: ssl.SSLContext | None = None) -> None:
+        """`tls` is how an `https` server is known, and how this site shows who it is."""
         address = read_address(url)
         self.url = address.url
         self.foreign: dict[str, Foreign] = {}
         self.digests: Mapping[str, str] = {}
         self._api_key = api_key
         self._http = address.wire == "http"
-        self._wire = async_wire(address, None, answer_bytes_max=ANSWER_BYTES_MAX)
+        self._wire = async_wire(address, None, answer_bytes_max=ANSWER_BYTES_MAX, tls=tls)
         self._dialect = dialect_of(address, api_key)
 
     async def infer(self, request: InferRequest, *, timeout_s: float) -> InferAnswer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -152,14 +153,23 @@ class AsyncClient:
             return result
 
 
-def async_wire(address: Address, ca_file: Path | str | None, *, answer_bytes_max: int = ANSWER_BYTES_MAX) -> AsyncWire:
-    """Connections to an address, for one event loop; an answer beyond `answer_bytes_max` is broken off."""
+def async_wire(
+    address: Address,
+    ca_file: Path | str | None,
+    *,
+    answer_bytes_max: int = ANSWER_BYTES_MAX,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncWire:
+    """Connections to an address, for one event loop; an answer beyond `answer_bytes_max` is broken off.
+
+    `tls` takes the place of a context made from `ca_file`; over HTTP only.
+    """
     if address.wire == "http":
         from littoral.serve.client.http_async_wire import HttpAsyncWire
         from littoral.serve.client.http_wire import tls_context
 
-        tls = tls_context(ca_file) if address.tls else None
-        return HttpAsyncWire(address, tls=tls, answer_bytes_max=answer_bytes_max)
+        context = (tls or tls_context(ca_file)) if address.tls else None
+        return HttpAsyncWire(address, tls=context, answer_bytes_max=answer_bytes_max)
     from littoral.serve.client.grpcio_wire import GrpcAsyncWire
 
     return GrpcAsyncWire(address, ca_file=ca_file, answer_bytes_max=answer_bytes_max)

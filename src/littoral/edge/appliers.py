@@ -1,0 +1,91 @@
+"""What a site lives by beside models: who is shut out, what may go up, and how often it speaks; none of it outlasts a
+start by itself, so the agent applies it again."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from littoral.core.desired import Document
+from littoral.core.errors import Invalid
+from littoral.edge.settings import Bounds
+from littoral.identity.peers import NOTHING_REVOKED, Revocations, read_revocations
+
+T = TypeVar("T")
+REVOKED, LIMITS, CONFIGURATION = "revoked", "limits", "configuration"
+
+_Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+_Seconds = Annotated[float, msgspec.Meta(ge=1.0, le=86_400.0)]
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A document of kind "limits": what plans may use of the link; what is not said is as the site was started."""
+
+    escalation_share: _Share | None = None
+    upload_bytes_per_hour: Annotated[float, msgspec.Meta(ge=0.0)] | None = None
+    audit_share: _Share | None = None
+
+    def over(self, bounds: Bounds) -> Bounds:
+        """The bounds where this says nothing else."""
+        return Bounds(
+            bounds.escalation_share if self.escalation_share is None else self.escalation_share,
+            bounds.upload_bytes_per_hour if self.upload_bytes_per_hour is None else self.upload_bytes_per_hour,
+            bounds.audit_share if self.audit_share is None else self.audit_share,
+        )
+
+
+class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A document of kind "configuration": how often a site speaks, and of how many answers."""
+
+    results_share: _Share | None = None
+    telemetry_every_s: _Seconds | None = None
+    report_every_s: _Seconds | None = None
+    metered: str | None = None
+
+
+class RevokedApplier:
+    """Shuts out whom the hub has revoked, also while the hub is away."""
+
+    def __init__(self, revoke: Callable[[Revocations], None]) -> None:
+        self._revoke = revoke
+
+    def holds(self, name: str) -> bool:
+        """Contexts are made anew with each start."""
+        return False
+
+    async def apply(self, document: Document) -> None:
+        """The list replaces the one before."""
+        self._revoke(read_revocations(document.body))
+
+    async def remove(self, name: str) -> None:
+        """Nobody is revoked any more."""
+        self._revoke(NOTHING_REVOKED)
+
+
+class ValueApplier:
+    """Hands a document's value to whoever lives by it, and an empty one where it is desired no more."""
+
+    def __init__(self, kind: type[T], use: Callable[[T], Awaitable[None]]) -> None:
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind)
+        self._none = kind
+        self._use: Callable[..., Awaitable[None]] = use
+
+    def holds(self, name: str) -> bool:
+        """Values live in memory."""
+        return False
+
+    async def apply(self, document: Document) -> None:
+        """`Invalid` (`document_wrong`) for a value that this site cannot live by."""
+        try:
+            value = self._decoder.decode(document.body)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise Invalid(
+                "document_wrong", f"The {document.kind} {document.name!r} cannot be used: {error}."
+            ) from error
+        await self._use(value)
+
+    async def remove(self, name: str) -> None:
+        """As the site was started."""
+        await self._use(self._none())

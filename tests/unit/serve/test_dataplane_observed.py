@@ -1,0 +1,83 @@
+"""An observer sees every answer before its caller does, and may hold it back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import littoral
+from littoral.core.clock import RealClock
+from littoral.core.errors import LittoralError, Unavailable
+from littoral.core.request import InferAnswer, InferRequest
+from littoral.core.tensor import Array, Tensor
+from littoral.model.repository import Repository
+from littoral.monitor.meters import Meters
+from littoral.runtime.runtime import Runtime
+from littoral.serve.dataplane import DataPlane
+
+ROW = Tensor.of("x", np.ones((1, 2), np.float32))
+
+
+@littoral.operator(inputs=[("x", "FP32", (-1, 2))], outputs=[("y", "FP32", (-1, 2))])
+def twice(x: Array) -> Array:
+    return x * 2
+
+
+async def asked(observe: Callable[[InferRequest, InferAnswer], Any], request: InferRequest) -> InferAnswer:
+    """One request to a plane that is observed."""
+    runtime = Runtime(site="here", clock=RealClock(), meters=Meters(), workers=1)
+    plane = DataPlane(runtime, Repository([], operators=[twice]), server_version="0", observe=observe)
+    await plane.load("twice")
+    try:
+        return await plane.infer(request)
+    finally:
+        await runtime.close(grace_s=1.0)
+
+
+@pytest.mark.anyio
+async def test_every_answer_is_seen_with_its_request() -> None:
+    seen: list[tuple[str, InferAnswer]] = []
+
+    answer = await asked(
+        lambda request, answer: seen.append((request.id, answer)), InferRequest("twice", (ROW,), id="a")
+    )
+
+    assert seen == [("a", answer)]
+
+
+@pytest.mark.anyio
+async def test_an_answer_waits_for_what_its_observer_waits_for() -> None:
+    kept = asyncio.get_running_loop().create_future()
+    waiting = asyncio.ensure_future(asked(lambda _request, _answer: kept, InferRequest("twice", (ROW,))))
+    await asyncio.sleep(0.2)
+
+    held_back = not waiting.done()
+    kept.set_result(None)
+
+    assert held_back
+    assert (await waiting).model == "twice"
+
+
+@pytest.mark.anyio
+async def test_an_answer_that_cannot_be_kept_is_not_given() -> None:
+    kept = asyncio.get_running_loop().create_future()
+    kept.set_exception(Unavailable("disk_full", "No space is left."))
+
+    with pytest.raises(LittoralError) as failed:
+        await asked(lambda _request, _answer: kept, InferRequest("twice", (ROW,)))
+
+    assert failed.value.code == "disk_full"
+
+
+@pytest.mark.anyio
+async def test_a_request_that_fails_is_not_seen() -> None:
+    seen: list[object] = []
+
+    with pytest.raises(LittoralError):
+        await asked(lambda _request, answer: seen.append(answer), InferRequest("none", (ROW,)))
+
+    assert seen == []
