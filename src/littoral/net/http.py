@@ -271,9 +271,23 @@ async def _refused(response: httpx.Response) -> LittoralError:
         context["retry_after_ms"] = retry_ms
     if refusal.offset is not None:
         context["offset"] = refusal.offset
-    kind = _KINDS.get(status, Unavailable)
-    code = refusal.code if _CODE.fullmatch(refusal.code) else "hub_refused"
-    return kind(code, refusal.error[:500] or f"The hub answered with status {status}.", **context)
+    message = refusal.error[:500] or f"The hub answered with status {status}."
+    if _CODE.fullmatch(refusal.code):
+        return _KINDS.get(status, Unavailable)(refusal.code, message, **context)
+    return _unnamed(_KINDS.get(status, Unavailable), message, context)
+
+
+def _unnamed(kind: type[LittoralError], message: str, context: dict[str, Plain]) -> LittoralError:
+    """The error for an answer without a code of ours: a proxy's, or a server's that is no hub."""
+    if kind is Denied:
+        return Denied("hub_refused", message, **context)
+    if kind is NotFound:
+        return NotFound("hub_refused", message, **context)
+    if kind is Invalid:
+        return Invalid("hub_refused", message, **context)
+    if kind is Overloaded:
+        return Overloaded("hub_refused", message, **context)
+    return Unavailable("hub_refused", message, **context)
 
 
 def _retry_after_ms(text: str) -> float:
