@@ -45,7 +45,7 @@ CORRECTION_S = 30.0
 HEDGE_SHARE = 0.05
 RESERVE_SHARE = 0.1  # of a request's time: what is known of a run here may be too little
 GRACE_SHARE = 0.05
-IN_TIME_SHARE = 0.75  # an escalation that is less likely to be in time is not worth its bytes and the wait
+IN_TIME_SHARE = 0.6  # an escalation that is less likely to be in time is not worth its bytes and the wait
 ESCALATED, HEDGED = "escalated", "hedged"
 EXPLAIN, DEADLINE = "explain", "deadline_ms"
 
