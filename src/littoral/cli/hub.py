@@ -13,7 +13,6 @@ from littoral.monitor.log import LEVELS
 
 if TYPE_CHECKING:
     from littoral.hub.hub import Standing
-    from littoral.hub.settings import HubSettings
 
 _folder = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 _database = click.option(
@@ -78,13 +77,42 @@ def init(
 @_folder
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0 for all.")
 @click.option("--port", default=8443, show_default=True, type=click.IntRange(0, 65535), help="0: any free port.")
+@click.option(
+    "--http-port", default=8444, show_default=True, type=click.IntRange(0, 65535), help="Models over HTTP; 0: any."
+)
+@click.option(
+    "--grpc-port", default=8445, show_default=True, type=click.IntRange(0, 65535), help="Models over gRPC; 0: any."
+)
+@click.option(
+    "--serve",
+    default="all",
+    show_default=True,
+    type=click.Choice(("all", "assigned", "none")),
+    help="Which models to serve: all that fit, those assigned to the hub's name, none.",
+)
+@click.option(
+    "--models-limit-mb", type=click.FloatRange(min=0.001), metavar="N", help="Memory for models in MB. [default: none]"
+)
 @_database
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="From where to log.")
 @json_option
-def run(*, folder: Path, host: str, port: int, database: str | None, log_level: str, as_json: bool) -> None:
+def run(
+    *,
+    folder: Path,
+    host: str,
+    port: int,
+    http_port: int,
+    grpc_port: int,
+    serve: str,
+    models_limit_mb: float | None,
+    database: str | None,
+    log_level: str,
+    as_json: bool,
+) -> None:
     """Run the hub of DIR until stopped; SIGTERM or Ctrl-C ends it in order."""
     import msgspec
 
+    from littoral.core.units import byte_count
     from littoral.hub.running import run_hub
     from littoral.hub.settings import HubSettings, read_file
     from littoral.monitor.log import log_of, start_log
@@ -93,7 +121,16 @@ def run(*, folder: Path, host: str, port: int, database: str | None, log_level: 
     file = read_file(folder)
     if database:
         file = msgspec.structs.replace(file, database=database)
-    settings: HubSettings = HubSettings(folder, file, host=host, port=port)
+    settings = HubSettings(
+        folder,
+        file,
+        host=host,
+        port=port,
+        http_port=None if serve == "none" else http_port,
+        grpc_port=None if serve == "none" else grpc_port,
+        serve_all=serve == "all",
+        models_bytes_max=None if models_limit_mb is None else byte_count(f"{models_limit_mb}MB"),
+    )
     log_of("cli.hub").info("Starting.", folder=str(folder), domain=file.domain)
     run_hub(settings, on_ready=lambda standing: _tell(standing, folder, as_json=as_json))
 
@@ -101,7 +138,13 @@ def run(*, folder: Path, host: str, port: int, database: str | None, log_level: 
 def _tell(standing: Standing, folder: Path, *, as_json: bool) -> None:
     from littoral.cli.table import json_line, print_facts
 
-    facts = {"hub": standing.url, "name": standing.name, "domain": standing.domain}
+    facts = {
+        "hub": standing.url,
+        "name": standing.name,
+        "domain": standing.domain,
+        "http": standing.http,
+        "grpc": standing.grpc,
+    }
     if as_json:
         print(json_line(facts), flush=True)
         return

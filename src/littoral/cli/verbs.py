@@ -22,7 +22,7 @@ VERBS: dict[str, Verb] = {
     "demo": Verb("littoral.cli.demo", "Start a server, send it pictures, show what comes back."),
     "serve": Verb("littoral.cli.serve", "Serve models over HTTP and gRPC."),
     "predict": Verb("littoral.cli.predict", "Put pictures through a model."),
-    "models": Verb("littoral.cli.models", "List a server's models and their states."),
+    "models": Verb("littoral.cli.models", "List a server's models; push models to a hub and assign them."),
     "check": Verb("littoral.cli.check", "Show what this machine offers, and what to do where it lacks something."),
     "bench": Verb("littoral.cli.bench", "Measure a model, bare and through each door."),
     "profile": Verb("littoral.cli.profile", "Time a model block by block, for planning."),

@@ -30,6 +30,7 @@ from littoral.hub.hold import Hold
 from littoral.hub.own_identity import OwnIdentity
 from littoral.hub.page import Page
 from littoral.hub.parts import Parts
+from littoral.hub.serving import Serving
 from littoral.hub.settings import HubSettings
 from littoral.hub.streaming import Followers
 from littoral.hub.table import all_verbs
@@ -49,11 +50,13 @@ FORGET_EVERY_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A hub that runs: where people and sites reach it."""
+    """A hub that runs: where people and sites reach it, and where models are served ("" for a closed door)."""
 
     name: str
     domain: str
     url: str
+    http: str
+    grpc: str
 
 
 class Hub:
@@ -69,6 +72,7 @@ class Hub:
         self._meters = Meters()
         self._parts: Parts | None = None
         self._door: Door | None = None
+        self._serving: Serving | None = None
 
     async def start(self) -> Standing:
         """Opens the database and the door; whatever is raised, nothing is left running."""
@@ -83,6 +87,12 @@ class Hub:
         """What the verbs work with; there once it is started."""
         assert self._parts is not None, "the hub is started"
         return self._parts
+
+    @property
+    def serving(self) -> Serving:
+        """The cloud's side of inference; there once it is started."""
+        assert self._serving is not None, "the hub is started"
+        return self._serving
 
     def hear_signals(self) -> None:
         """Lets SIGTERM and SIGINT stop this hub in order; a second signal waits for nobody. Main thread only."""
@@ -112,6 +122,8 @@ class Hub:
             parts.desired_fresh.fire()
         if self._door is not None:
             await self._door.stop(grace_s=grace)
+        if self._serving is not None:
+            await self._serving.stop(grace_s=grace)
         if parts is not None:
             with suppress(LittoralError):
                 await parts.attendance.write()
@@ -149,10 +161,14 @@ class Hub:
         self._meters.watch(tally.families)
         context = identity.server_context(attendance, refused=doorkeeper.shaken_off)
         port = await self._door.start(settings.host, settings.port, ssl=context)
+        self._serving = Serving(parts, room, settings, self._meters)
+        http, grpc = await self._serving.start(
+            lambda: identity.server_context(attendance, refused=doorkeeper.shaken_off, clients="required")
+        )
         self._begin_tasks(parts, identity)
         url = f"https://{_address(settings.host, port)}"
         self._hold.tell(url)
-        return Standing(settings.file.name, settings.file.domain, url)
+        return Standing(settings.file.name, settings.file.domain, url, http, grpc)
 
     def _begin_tasks(self, parts: Parts, identity: OwnIdentity) -> None:
         cold = Cold(parts.database, self._settings.cold_folder)
