@@ -59,7 +59,7 @@ def test_what_is_assigned_to_the_hub_is_served_to_sites_and_to_nobody_else(stage
     for name in ("mine", "other"):
         push(stage, name)
     stage.admin.post("/v1/assignments", json={"model": "mine", "to": "site=hub"}).raise_for_status()
-    stage.call(lambda: stage.hub.serving.bring_up_to_date())
+    stage.call(stage.hub.serving.bring_up_to_date)
 
     # when a site asks, and somebody without a certificate
     assert ready(stage, site, "mine")
@@ -92,7 +92,7 @@ def test_the_hub_stands_in_for_a_silent_site_and_hands_back_without_flapping(
 
     # and reports once, then on time, again and again
     report(site, 2, "mine")
-    stage.call(lambda: stage.hub.serving.bring_up_to_date())
+    stage.call(stage.hub.serving.bring_up_to_date)
     assert ready(stage, site, "mine"), "one report is not enough to hand back"
     for version in (3, 4, 5):
         clock.advance(10)

@@ -62,6 +62,7 @@ class Serving:
         self._serves: dict[str, Release] = {}
         self._refused: dict[str, str] = {}
         self._stands_in: dict[str, frozenset[str]] = {}
+        self._changing = asyncio.Lock()
         self._http: HttpDoor | None = None
         self._grpc: GrpcDoor | None = None
         self._following: asyncio.Task[None] | None = None
@@ -95,6 +96,10 @@ class Serving:
 
     async def bring_up_to_date(self) -> None:
         """Loads and unloads until what is served is what should be; one that does not load stops no other."""
+        async with self._changing:
+            await self._bring_up_to_date()
+
+    async def _bring_up_to_date(self) -> None:
         parts = self._parts
         pushed = await parts.database.read(registry.every)
         standing = await parts.database.read(desired.assignments)
