@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Connection, Row, delete, func, select
 
 from littoral.core.event import Dropped, Entry, Event
 from littoral.hub.schema import EVENTS
 
 PAGE_MAX = 1_000
+_COLUMNS = ("site", "log", "sequence", "last", "dropped", "stream", "kind", "wall_s", "received_s", "body")
 
 
 class DroppedBody(msgspec.Struct):
@@ -43,9 +44,18 @@ class Wanted:
 
 
 def store(connection: Connection, entries: Sequence[Entry], *, received_s: float) -> None:
-    """Adds entries; that each is new is the caller's to know."""
+    """Adds entries; that each is new is the caller's to know.
+
+    Rows go to the driver as they are: SQLAlchemy's own way costs three times as much for each, and this is where the
+    hub spends its time.
+    """
     if entries:
-        connection.execute(insert(EVENTS), [_row(entry, received_s) for entry in entries])
+        mark = "?" if connection.dialect.name == "sqlite" else "%s"
+        marks = ", ".join([mark] * len(_COLUMNS))
+        connection.exec_driver_sql(
+            f"INSERT INTO {EVENTS.name} ({', '.join(_COLUMNS)}) VALUES ({marks})",
+            [_row(entry, received_s) for entry in entries],
+        )
 
 
 def after(connection: Connection, wanted: Wanted) -> list[Kept]:
@@ -105,22 +115,15 @@ def _filtered(wanted: Wanted) -> Any:
     return query
 
 
-def _row(entry: Entry, received_s: float) -> dict[str, Any]:
-    dropped = isinstance(entry, Dropped)
-    return {
-        "site": entry.site,
-        "log": entry.log,
-        "sequence": entry.sequence,
-        "last": entry.last,
-        "dropped": dropped,
-        "stream": entry.stream,
-        "kind": "dropped" if isinstance(entry, Dropped) else entry.kind,
-        "wall_s": entry.wall_s,
-        "received_s": received_s,
-        "body": msgspec.json.encode(DroppedBody(entry.bytes_lost, entry.reason))
-        if isinstance(entry, Dropped)
-        else entry.body,
-    }
+def _row(entry: Entry, received_s: float) -> tuple[Any, ...]:
+    """An entry as a row, in the order of `_COLUMNS`."""
+    if isinstance(entry, Dropped):
+        kind, body = "dropped", msgspec.json.encode(DroppedBody(entry.bytes_lost, entry.reason))
+        dropped = True
+    else:
+        kind, body, dropped = entry.kind, entry.body, False
+    where = (entry.site, entry.log, entry.sequence, entry.last)
+    return (*where, dropped, entry.stream, kind, entry.wall_s, received_s, body)
 
 
 def _kept(row: Row[Any]) -> Kept:

@@ -28,7 +28,9 @@ def take(connection: Connection, entries: Sequence[Entry], *, received_s: float)
     marks = _Marks(connection)
     fresh, known = receive(marks, entries)
     events.store(connection, fresh, received_s=received_s)
-    duplicates = sum(entry.last <= marks.before[entry.site, entry.log] for entry in entries)
+    duplicates = 0
+    if len(fresh) < len(entries):
+        duplicates = sum(entry.last <= marks.before[entry.site, entry.log] for entry in entries)
     return Taken(fresh, {log: mark for (_, log), mark in known.items()}, duplicates)
 
 
