@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import (
     choosing_table,
     delivery_idle_table,
+    delivery_link_table,
     footprint_table,
     http_servers_table,
     overload_table,
@@ -35,6 +36,7 @@ RENDERERS: dict[str, Callable[[Iterable[Line]], str]] = {
     "footprint": footprint_table.render,
     "http_servers": http_servers_table.render,
     "choosing": choosing_table.render,
+    "delivery_link": delivery_link_table.render,
     "promise": promise_table.render,
     "placement": placement_table.render,
     "splits": splits_table.render,

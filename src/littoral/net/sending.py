@@ -4,8 +4,8 @@
 the simulator runs what sites run. What it holds to:
 
 - each log travels in order. Logs are served in the order given, but what is small overtakes what is large: two lanes.
-- a batch in the bulk lane leaves when the one before it should have left the link, not when it was acknowledged. So the
-  link stays full with about one batch on it, and what is fresh waits for one batch at most.
+- the bulk lane keeps two batches under way (more only where the round trip is long), cut to take a fifth of a second
+  each and set apart, so that they arrive in order. So the link stays full, and what is fresh waits for two at most.
 - only the hub's word frees anything, and never more than what is stored.
 """
 
@@ -46,8 +46,8 @@ EMPTY_PAUSE_S = 1.0  # a log that said it had entries and gave none is not asked
 # Batches of one size cannot tell a round trip from a rate (see `estimate`), so every other one is smaller.
 SMALLER = 0.7
 RATIO_WEIGHT = 0.3
-DRAIN_EVERY_S = 20.0  # with several batches under way a queue may stand unseen: so often the link is let run empty
-LINK_SHARE = 0.97  # the bulk lane leaves this much of the link, so that whatever has queued on it drains again
+DRAIN_EVERY_S = 10.0  # with several batches under way a queue may stand unseen: so often the link is let run empty
+HASTE = 1.5  # a batch may follow on another in this part of the time that the link is thought to take
 _PLAIN = StreamTerms()
 _LIMITS = SendingLimits()
 _BACKOFF = BackoffLimits()
@@ -169,7 +169,7 @@ class Sender:
         if payload:
             self._ratio += RATIO_WEIGHT * (min(1.2, news.wire_bytes / payload) - self._ratio)
         if flight.lane is Lane.BULK:
-            self._bulk_next_s = now_s + news.wire_bytes / (LINK_SHARE * self.throughput.bytes_per_s(now_s=now_s))
+            self._bulk_next_s = now_s + news.wire_bytes / (HASTE * self.throughput.bytes_per_s(now_s=now_s))
         self.counts.batches += 1
         self.counts.entries += news.entries
         self.counts.wire_bytes += news.wire_bytes

@@ -60,7 +60,7 @@ class SendingLimits:
     is long.
     """
 
-    batch_s: float = 0.25
+    batch_s: float = 0.2
     batch_bytes_min: int = 4 * 2**10
     batch_bytes_max: int = 2 * 2**20
     payload_bytes_max: int = 8 * 2**20

@@ -1,8 +1,9 @@
 """How fast batches leave: the link as `estimate` knows it, kept honest by what was really delivered.
 
-Where several transfers share a link, one's time says little about the rate. Two things mend that: a transfer counts
-from when the one before it was through, and no rate is believed that is far above the greatest delivery seen (as in
-Cardwell et al., "BBR: Congestion-Based Congestion Control", ACM Queue 14, 2016).
+Where several transfers share a link, and both ends share their processors with others, one's time says little about the
+rate. Two things mend that: a transfer counts from when the one before it was through, and no rate is believed below
+what was really delivered, nor far above it (delivery as in Cardwell et al., "BBR: Congestion-Based Congestion Control",
+ACM Queue 14, 2016).
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from math import inf, isfinite
 
 from littoral.net.estimate import LinkEstimator
 
-DELIVERIES_KEPT = 12
+DELIVERIES_KEPT = 6
 TRIP_WINDOW_S = 30.0
-HEADROOM = 1.5  # above the greatest delivery: enough to find more quickly, little enough to queue little
+HEADROOM = 1.5  # above what is delivered: enough to find more quickly, little enough to queue little
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,9 @@ class Throughput:
         """It was answered; the far side itself took `far_s`. `measures`: it is one of those that fill the link."""
         took_s = max(1e-6, now_s - one.at_s - max(0.0, far_s))
         self._delivered += one.bytes
-        self._deliveries.append((self._delivered - one.delivered_before) / took_s)
         self._saw_trip(took_s, now_s)
         if measures:
+            self._deliveries.append((self._delivered - one.delivered_before) / took_s)
             since_s = max(one.at_s, min(self._last_s, now_s) - self.trip_s)
             self.link.add(one.bytes, max(0.0, now_s - since_s - max(0.0, far_s)) * 1e3, now_s=now_s)
             self._last_s = now_s
@@ -69,4 +70,7 @@ class Throughput:
     def bytes_per_s(self, *, now_s: float) -> float:
         """The rate to reckon with."""
         rate = self.link.estimate(now_s=now_s).bytes_per_ms * 1e3
-        return min(rate, HEADROOM * max(self._deliveries, default=inf))
+        if not self._deliveries:
+            return rate
+        delivered = sum(self._deliveries) / len(self._deliveries)
+        return min(max(rate, delivered), HEADROOM * delivered)
