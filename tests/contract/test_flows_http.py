@@ -84,6 +84,34 @@ def test_what_is_put_reaches_the_hub_once_and_in_order_and_frees_the_outbox(tmp_
     assert _sequences(hub, "result") == list(range(1, 201))
 
 
+def test_shipping_that_was_broken_off_goes_on_where_it_is_begun_again(tmp_path: Path) -> None:
+    # given shipping that ended with a batch under way
+    hub = FlowHub(tmp_path)
+
+    async def work() -> None:
+        with serving(hub) as port, Outbox(tmp_path / "outbox", site="press-7") as outbox:
+            wire = HubHttp(f"http://127.0.0.1:{port}", tls=None)
+            sender = Sender(random.Random(1), terms=terms_of(STREAMS), backoff=QUICK)
+            shipping = Shipping(sender, outbox, wire, site="press-7", clock=RealClock())
+            await outbox.put_async("audit", "login", b"1")
+            running = asyncio.ensure_future(shipping.run())
+            await _until(lambda: bool(sender.under_way))
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+            # when it is begun again
+            running = asyncio.ensure_future(shipping.run())
+            await shipping.drained()
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await wire.close()
+
+    _run(work)
+
+    # then the event took effect once
+    assert _sequences(hub, "audit") == [1]
+
+
 def test_a_hub_that_is_away_costs_nothing_but_time(tmp_path: Path) -> None:
     # given a hub whose port is known and which is not there
     hub = FlowHub(tmp_path)

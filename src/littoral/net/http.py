@@ -227,6 +227,9 @@ class HubHttp:
             raise Unavailable("hub_silent", f"The hub at {self._base} did not answer in time.") from None
         except httpx.HTTPError as error:
             raise self._failure(error) from error
+        except (OSError, httpx.StreamError) as error:  # such as a TLS alert that comes after the handshake
+            text = f"The connection to the hub at {self._base} broke: {str(error)[:200]}."
+            raise Unavailable("connection_lost", text) from error
         finally:
             self._uses[client] -= 1
             if not self._uses[client]:

@@ -111,9 +111,9 @@ class Sender:
         self._wakes_s: list[float] = []
 
     @property
-    def in_flight(self) -> int:
-        """How many batches are under way."""
-        return len(self._flights)
+    def under_way(self) -> tuple[int, ...]:
+        """The batches of which no news has come yet."""
+        return tuple(self._flights)
 
     def step(self, news: News | None, logs: Sequence[Log], *, now_s: float, metered: bool = False) -> list[Effect]:
         """What to do now that this happened (`None`: time passed, or something was stored). A `Wake` comes last."""

@@ -89,6 +89,8 @@ class Shipping:
     async def run(self) -> None:
         """Ships until cancelled. What is in flight then is sent again some day; the hub knows its mark."""
         self._loop = asyncio.get_running_loop()
+        self._news.clear()  # whoever begins anew has nothing under way
+        self._news.extend(Failed(batch, Fault.LOST, reason="begun_anew") for batch in self.sender.under_way)
         try:
             async with asyncio.TaskGroup() as flights:
                 while True:
