@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 from typing import Any, Literal, get_args, get_origin
 from urllib.request import urlopen
@@ -35,7 +37,11 @@ from littoral.model.manifest import (
     SignatureSection,
     TensorSection,
 )
-from littoral.monitor.meters import Meters
+from littoral.monitor.meters import Family, Meters
+from littoral.net.desired import PollCounts
+from littoral.net.flow_meters import families as flow_families
+from littoral.net.resume import Carried
+from littoral.net.sending import Sender
 from littoral.net.sending_terms import SendingCounts
 from littoral.plan.cascade import Calibration, CurvePoint, Gate
 from littoral.runtime.cascading import Cascade
@@ -150,6 +156,14 @@ def test_every_manifest_that_a_page_shows_is_one(page: Path) -> None:
         msgspec.convert(tomllib.loads(text), Manifest)
 
 
+def busy_flows() -> Iterator[Family]:
+    """A site's flows whose link was measured."""
+    sender = Sender(Random(1))
+    sender.throughput.link.add(1000, 50, now_s=0.0)
+    told = flow_families("s", sender=sender, polls=PollCounts(), desired_version=1, blobs=Carried(), now_s=1.0)
+    yield from told
+
+
 def busy_placer() -> Placer:
     """A placer that has placed a request, knows a link and has a cascade."""
     peer = Peer("cloud", None, clock=ManualClock())  # type: ignore[arg-type]
@@ -181,6 +195,7 @@ def test_every_metric_is_documented_with_its_type_and_labels() -> None:
     meters.watch(lambda: families(busy_placer()))
     sent = SendingCounts(failures={"lost": 1})
     meters.watch(lambda: uplink_families("cam-1", sent, {"result": 1}, [LOST], connected=True))
+    meters.watch(busy_flows)
     meters.watch(lambda: door_families(DoorCounts({"reading": 1}, {"reading_wrong": 1}), "b:1883", connected=True))
     meters.watch(busy_tally().families)
 
