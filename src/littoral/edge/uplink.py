@@ -22,6 +22,7 @@ from littoral.monitor.log import log_of
 from littoral.monitor.meters import Family
 from littoral.net.backoff import Backoff, BackoffLimits
 from littoral.net.desired import DesiredPoll, Following
+from littoral.net.flow_meters import families as flow_families
 from littoral.net.http import HubHttp
 from littoral.net.pacing import Metering
 from littoral.net.resume import Transfers
@@ -71,7 +72,8 @@ class Uplink:
             clock=clock,
             metering=metering,
         )
-        self.blobs = FetchedBlobs(blobs, Transfers(self._hub, clock=clock, chance=chance))
+        self._transfers = Transfers(self._hub, clock=clock, chance=chance)
+        self.blobs = FetchedBlobs(blobs, self._transfers)
         self._reports = Backoff(REPORT_BACKOFF, chance)
         self._reported_s = 0.0
         self._following: Following | None = None
@@ -118,13 +120,17 @@ class Uplink:
         waiting: dict[str, int] = {}
         for state in self._outbox.logs():
             waiting[state.stream] = waiting.get(state.stream, 0) + state.bytes
-        return families(
-            self._site,
-            self._shipping.sender.counts,
-            waiting,
-            self._outbox.tallies(),
-            connected=self.connected,
-        )
+        counts = self._shipping.sender.counts
+        yield from families(self._site, counts, waiting, self._outbox.tallies(), connected=self.connected)
+        if self._following is not None:
+            yield from flow_families(
+                self._site,
+                sender=self._shipping.sender,
+                polls=self._following.poll.counts,
+                desired_version=self._following.poll.version,
+                blobs=self._transfers.total,
+                now_s=self._clock.monotonic_s(),
+            )
 
     async def _report(self, agent: Agent) -> None:
         """Says how the site is: at once where that changes, and else so often that the hub knows it is there."""

@@ -26,6 +26,7 @@ from littoral.net.sending_terms import (
     Failed,
     Fault,
     Free,
+    Log,
     News,
     SetAside,
     Ship,
@@ -79,6 +80,7 @@ class Shipping:
         self._woken = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reported: set[str] = set()
+        self._troubles: set[str] = set()
 
     def notify(self) -> None:
         """Something was stored; may be called from any thread."""
@@ -116,7 +118,7 @@ class Shipping:
         """Tells the core and does what it says; when it wants to be asked again."""
         wake_s = float("inf")
         metered = self.metering.at(self._clock.wall_s())
-        effects = self.sender.step(news, self._outbox.logs(), now_s=self._clock.monotonic_s(), metered=metered)
+        effects = self.sender.step(news, self._logs(), now_s=self._clock.monotonic_s(), metered=metered)
         for effect in effects:
             if isinstance(effect, Ship):
                 flights.create_task(self._ship(effect))
@@ -135,6 +137,17 @@ class Shipping:
             elif isinstance(effect, Wake):
                 wake_s = effect.at_s
         return wake_s
+
+    def _logs(self) -> list[Log]:
+        """This site's logs. One from before it got another name would be denied, and hold up the others with it."""
+        own: list[Log] = []
+        for log in self._outbox.logs():
+            if log.site == self._site:
+                own.append(log)
+            elif log.log not in self._reported:
+                self._reported.add(log.log)
+                _LOG.warning("Events under another name stay where they are.", site=log.site, log=log.log)
+        return own
 
     async def _ship(self, ship: Ship) -> None:
         """One batch, from the disk to the receipt."""
@@ -155,7 +168,7 @@ class Shipping:
             retry_ms = float(after_ms) if isinstance(after_ms, int | float) else 0.0
             self._tell(Failed(ship.batch, _fault(error), retry_ms, error.code))
         else:
-            self._reported.clear()
+            self._troubles.clear()
             self._tell(Acknowledged(ship.batch, receipt.acks, receipt.retry_after_ms, receipt.took_ms))
 
     def _pack(self, ship: Ship) -> tuple[tuple[Entry, ...], bytes]:
@@ -168,8 +181,8 @@ class Shipping:
 
     def _tell_once(self, error: LittoralError) -> None:
         """A trouble is told when it begins, not with each attempt."""
-        if error.code not in self._reported and len(self._reported) < 32:
-            self._reported.add(error.code)
+        if error.code not in self._troubles and len(self._troubles) < 32:
+            self._troubles.add(error.code)
             _LOG.warning("Events wait: a batch did not reach the hub.", code=error.code, why=error.message)
 
 

@@ -34,6 +34,7 @@ class MemoryLog:
 
     log: str
     stream: str
+    site: str = SITE
     entries: list[Entry] = field(default_factory=list)
     next_: int = 1
     bytes: int = 0
