@@ -9,18 +9,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from littoral.core.clock import Clock
 from littoral.core.errors import LittoralError
 from littoral.core.event import Entry
 from littoral.store.disk import Disk
 from littoral.store.ledger import Ledger, Put
+from littoral.store.mend import Mending
 from littoral.store.rules import EventKey, StreamRule
 from littoral.store.sealing import Seal
 from littoral.store.space import Space
 
 GENERATION = re.compile(r"events\.(\d+)\.db")
+MENDING = "mending"
 SPARE_BYTES = 24_000_000
+
+T = TypeVar("T")
 
 
 class Folder:
@@ -59,14 +64,18 @@ class Folder:
         answers: list[EventKey | LittoralError] = []
         for part in self._parts(puts):
             try:
-                answers += self.ledger.write(part)
+                answers += self._mended(lambda part=part: self.ledger.write(part))  # type: ignore[misc]
             except LittoralError as error:
                 answers += [error] * len(part)
         return answers
 
     def pending(self, log: str, after: int, *, bytes_max: int, count_max: int) -> list[Entry]:
         """The entries of a log that follow number `after`, without a gap: at least one if there is any."""
-        return self.ledger.pending(log, after, bytes_max=bytes_max, count_max=count_max)
+        return self._mended(lambda: self.ledger.pending(log, after, bytes_max=bytes_max, count_max=count_max))
+
+    def tend(self, *, idle: bool) -> None:
+        """Frees what was acknowledged or grew too old, and gives space back to the disk."""
+        self._mended(lambda: self.ledger.tend(idle=idle))
 
     def disk_bytes(self) -> int:
         """What the folder takes on the disk, without what its reader's index takes in memory."""
@@ -81,13 +90,56 @@ class Folder:
             self._held.let_go()
 
     def _open(self) -> Ledger:
-        numbers = generations(self._disk, self._path)
-        number = max(numbers, default=1)
+        for name in self._disk.names(self._path):
+            if name.startswith(MENDING):  # a copy that was never completed
+                self._disk.remove(self._path / name)
+        number, *older = sorted(generations(self._disk, self._path), reverse=True) or [1]
+        for one in older:
+            self._remove(one)
         self._write_again(self._path / f"events.{number}.db-wal")
-        ledger = self._ledger(number)
-        ledger.open()
+        try:
+            ledger = self._ledger(number)
+        except LittoralError as error:
+            if error.code != "store_damaged":
+                raise
+            ledger = self._mend(number)
         self._disk.sync_folder(self._path)
         return ledger
+
+    def _mended(self, action: Callable[[], T]) -> T:
+        """What an action gives, after mending where that turns out to be needed."""
+        try:
+            return action()
+        except LittoralError as error:
+            if error.code != "store_damaged":
+                raise
+        self._close_damaged()
+        numbers = generations(self._disk, self._path)
+        self.ledger = self._mend(max(numbers, default=1))
+        return action()
+
+    def _mend(self, number: int) -> Ledger:
+        """Copies what can be read of a damaged database into the next one, and opens that."""
+        copy = self._path / f"{MENDING}.db"
+        connection = self._disk.connect(copy)
+        try:
+            Mending(self._disk, self._path / f"events.{number}.db", connection, self._clock).run()
+        finally:
+            connection.close()
+        self._disk.rename(copy, self._path / f"events.{number + 1}.db")
+        self._disk.sync_folder(self._path)
+        self._remove(number)
+        return self._ledger(number + 1)
+
+    def _close_damaged(self) -> None:
+        try:
+            self.ledger.close()
+        except LittoralError as error:
+            self.ledger.trouble = error
+
+    def _remove(self, number: int) -> None:
+        for end in ("", "-wal", "-shm"):
+            self._disk.remove(self._path / f"events.{number}.db{end}")
 
     def _write_again(self, journal: Path) -> None:
         """Writes a journal over itself and syncs it.
@@ -104,7 +156,7 @@ class Folder:
             self._disk.sync(journal)
 
     def _ledger(self, number: int) -> Ledger:
-        return Ledger(
+        ledger = Ledger(
             self._disk,
             self._path / f"events.{number}.db",
             site=self._site,
@@ -114,6 +166,8 @@ class Folder:
             clock=self._clock,
             draw_log=self._draw_log,
         )
+        ledger.open()
+        return ledger
 
     def _parts(self, puts: Sequence[Put]) -> list[list[Put]]:
         parts: list[list[Put]] = []

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from littoral.core.clock import Clock
-from littoral.core.errors import Invalid, LittoralError, Overloaded
+from littoral.core.errors import Corrupt, Invalid, LittoralError, Overloaded
 from littoral.core.event import Entry
 from littoral.store.disk import Disk, Value
 from littoral.store.drops import CORRUPT, Drops
-from littoral.store.reading import Hole, read_entries
+from littoral.store.reading import MISSING, Hole, read_entries
 from littoral.store.room import Room
 from littoral.store.rows import COLUMNS, ROW_BYTES, SEQUENCE_MAX, StoredRow, context_of, read_row, row_id
 from littoral.store.rules import EventKey, LogState, StreamRule, Tally
@@ -97,7 +97,11 @@ class Ledger:
         return self._shelf.states()
 
     def pending(self, name: str, after: int, *, bytes_max: int, count_max: int) -> list[Entry]:
-        """The entries of a log that follow number `after`, without a gap: at least one if there is any."""
+        """The entries of a log that follow number `after`, without a gap: at least one if there is any.
+
+        A bad record makes way for a drop. Where records are not found at all, that is `store_damaged`: mending may find
+        them yet.
+        """
         log = self._shelf.named(name)
         while log is not None:
             start = max(after + 1, log.first)
@@ -106,6 +110,8 @@ class Ledger:
             )
             if entries or hole is None:
                 return entries
+            if hole.row is None and hole.why == MISSING:
+                raise Corrupt("store_damaged", f"{self._path} has lost track of some events.", path=str(self._path))
             self._fill(log, hole)
             log = self._shelf.named(name)
         return []

@@ -220,7 +220,7 @@ class Outbox:
     def _tend(self, *, idle: bool) -> None:
         try:
             with self._lock:
-                self._folder.ledger.tend(idle=idle)
+                self._folder.tend(idle=idle)
             self._trouble = None
         except LittoralError as error:  # nothing is lost by it: the next round tries again
             self._trouble = error

@@ -11,6 +11,8 @@ from littoral.store.rows import COLUMNS, StoredRow, entry_of, read_row, row_id
 from littoral.store.sealing import Seal
 from littoral.store.tables import Log
 
+MISSING = "missing"
+
 
 @dataclass(frozen=True, slots=True)
 class Hole:
@@ -47,7 +49,7 @@ def read_entries(
         if row.end < expected:  # the row before the one that was asked for
             continue
         if row.sequence > expected:
-            return entries, Hole(expected, row.sequence - 1, None, "missing")
+            return entries, Hole(expected, row.sequence - 1, None, MISSING)
         taken += row.size
         if entries and taken > bytes_max:
             return entries, None
@@ -61,7 +63,7 @@ def read_entries(
         if len(entries) >= count_max:
             return entries, None
     if expected <= log.last:
-        return entries, Hole(expected, log.last, None, "missing")
+        return entries, Hole(expected, log.last, None, MISSING)
     return entries, None
 
 

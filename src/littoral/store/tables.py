@@ -5,34 +5,32 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 
-from littoral.core.errors import Corrupt
-from littoral.store.disk import Connection, Value
+from littoral.store.disk import Connection, Row, Value
 from littoral.store.rows import COLUMNS, Birth, StoredRow, row_id
 from littoral.store.rules import Tally
 
+# Every table has a whole number as its key and a number of columns of its own, so that a row says by itself where it
+# belongs; see `mend`.
 SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
     # Which log is which must survive a bad bit, so every birth is written twice.
-    "CREATE TABLE IF NOT EXISTS births (number INTEGER, copy INTEGER, name BLOB, site BLOB, stream BLOB, crc INTEGER, "
-    "PRIMARY KEY (number, copy)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS births (id INTEGER PRIMARY KEY, name BLOB, site BLOB, stream BLOB, crc INTEGER)",
+    "CREATE TABLE IF NOT EXISTS tallies (id INTEGER PRIMARY KEY, stream BLOB, reason BLOB, count INTEGER, "
+    "bytes INTEGER, crc INTEGER)",
     "CREATE TABLE IF NOT EXISTS logs (number INTEGER PRIMARY KEY, acked INTEGER, last INTEGER, count INTEGER, "
     "bytes INTEGER, lived_s REAL, crc INTEGER)",
+    "CREATE TABLE IF NOT EXISTS quarantine (number INTEGER PRIMARY KEY, stream BLOB, log BLOB, sequence INTEGER, "
+    "why BLOB, wall_s REAL, content BLOB, crc INTEGER)",
     "CREATE TABLE IF NOT EXISTS entries (id INTEGER PRIMARY KEY, last INTEGER, kind BLOB, wall_s REAL, lived_s REAL, "
     "lost INTEGER, sealed INTEGER, body BLOB, crc INTEGER)",
-    "CREATE TABLE IF NOT EXISTS tallies (stream TEXT, reason TEXT, count INTEGER, bytes INTEGER, "
-    "PRIMARY KEY (stream, reason)) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS quarantine (number INTEGER PRIMARY KEY, stream TEXT, log TEXT, sequence INTEGER, "
-    "why TEXT, wall_s REAL, content BLOB)",
 )
-FORMAT = 1
 
 INSERT = f"INSERT INTO entries ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _LOG = "INSERT OR REPLACE INTO logs (number, acked, last, count, bytes, lived_s, crc) VALUES (?, ?, ?, ?, ?, ?, ?)"
-_BIRTH = "INSERT OR REPLACE INTO births (number, copy, name, site, stream, crc) VALUES (?, ?, ?, ?, ?, ?)"
-_TALLY = (
-    "INSERT INTO tallies (stream, reason, count, bytes) VALUES (?, ?, ?, ?) ON CONFLICT (stream, reason) "
-    "DO UPDATE SET count = count + excluded.count, bytes = bytes + excluded.bytes"
-)
+_BIRTH = "INSERT OR REPLACE INTO births (id, name, site, stream, crc) VALUES (?, ?, ?, ?, ?)"
+_TALLY = "INSERT OR REPLACE INTO tallies (id, stream, reason, count, bytes, crc) VALUES (?, ?, ?, ?, ?, ?)"
+_SET_ASIDE = "INSERT INTO quarantine (stream, log, sequence, why, wall_s, content, crc) VALUES (?, ?, ?, ?, ?, ?, ?)"
+QUARANTINE_ROWS_MAX = 256
+QUARANTINE_BYTES_MAX = 4096
 
 
 class Log:
@@ -75,63 +73,90 @@ class Log:
 
 def save_log(connection: Connection, log: Log) -> None:
     """Writes a log's state."""
-    values = (log.number, *log.state)
-    connection.run(_LOG, (*values, _crc(values)))
+    connection.run(_LOG, (log.number, *log.state, _crc(log.birth.crc, *log.state)))
 
 
 def save_birth(connection: Connection, birth: Birth) -> None:
     """Writes down, twice, which log a number is."""
     fields = (birth.name.encode(), birth.site.encode(), birth.stream.encode(), birth.crc)
-    connection.run_many(_BIRTH, [(birth.number, copy, *fields) for copy in (0, 1)])
+    connection.run_many(_BIRTH, [(2 * birth.number + copy, *fields) for copy in (0, 1)])
 
 
 def forget_log(connection: Connection, log: Log) -> None:
     """Removes a log that has nothing left to say."""
     connection.run("DELETE FROM logs WHERE number = ?", (log.number,))
-    connection.run("DELETE FROM births WHERE number = ?", (log.number,))
+    connection.run("DELETE FROM births WHERE id IN (?, ?)", (2 * log.number, 2 * log.number + 1))
 
 
 def add_tallies(connection: Connection, tallies: Iterable[Tally]) -> None:
     """Adds to the counts of what was lost."""
-    connection.run_many(_TALLY, [(one.stream, one.reason, one.count, one.bytes) for one in tallies])
+    for one in tallies:
+        key = _tally_key(one)
+        row = next(
+            connection.rows("SELECT id, stream, reason, count, bytes, crc FROM tallies WHERE id = ?", (key,)), None
+        )
+        before = tally_of(row) if row is not None else None
+        count, size = (before.count, before.bytes) if before is not None else (0, 0)
+        save_tally(connection, Tally(one.stream, one.reason, count + one.count, size + one.bytes))
+
+
+def save_tally(connection: Connection, tally: Tally) -> None:
+    """Writes down what was lost."""
+    fields = (tally.stream.encode(), tally.reason.encode(), tally.count, tally.bytes)
+    connection.run(_TALLY, (_tally_key(tally), *fields, _crc(*fields)))
+
+
+def tally_of(row: Row) -> Tally | None:
+    """What a row of `tallies` says; None where it is damaged."""
+    _, stream, reason, count, size, crc = row
+    if not (
+        isinstance(stream, bytes) and isinstance(reason, bytes) and isinstance(count, int) and isinstance(size, int)
+    ):
+        return None
+    if _crc(stream, reason, count, size) != crc:
+        return None
+    return Tally(stream.decode(), reason.decode(), count, size)
 
 
 def read_tallies(connection: Connection) -> list[Tally]:
     """What was lost so far."""
-    found = connection.rows("SELECT stream, reason, count, bytes FROM tallies ORDER BY stream, reason")
-    return [Tally(str(stream), str(reason), int(count or 0), int(size or 0)) for stream, reason, count, size in found]
+    rows = connection.rows("SELECT id, stream, reason, count, bytes, crc FROM tallies")
+    found = [tally for tally in map(tally_of, rows) if tally is not None]
+    return sorted(found, key=lambda tally: (tally.stream, tally.reason))
 
 
-def read_births(connection: Connection) -> dict[int, Birth]:
-    """Which log each number is, from whichever copy is sound."""
-    found: dict[int, Birth] = {}
-    for number, name, site, stream, crc in connection.rows("SELECT number, name, site, stream, crc FROM births"):
-        if (
-            isinstance(number, int)
-            and isinstance(name, bytes)
-            and isinstance(site, bytes)
-            and isinstance(stream, bytes)
-        ):
-            birth = Birth(number, *(part.decode(errors="replace") for part in (name, site, stream)))
-            if birth.crc == crc:
-                found[number] = birth
-    return found
+def birth_of(row: Row) -> Birth | None:
+    """Which log a row of `births` says that its number is; None where it is damaged."""
+    key, name, site, stream, crc = row
+    if isinstance(key, int) and isinstance(name, bytes) and isinstance(site, bytes) and isinstance(stream, bytes):
+        birth = Birth(key // 2, *(part.decode(errors="replace") for part in (name, site, stream)))
+        if birth.crc == crc:
+            return birth
+    return None
+
+
+def log_of(row: Row, birth: Birth) -> Log | None:
+    """The state that a row of `logs` says this log has; None where it is damaged or another's."""
+    number, acked, last, count, size, lived_s, crc = row
+    if number != birth.number or _crc(birth.crc, *row[1:-1]) != crc:
+        return None
+    log = Log(birth, int(acked or 0), int(last or 0), int(count or 0), int(size or 0))
+    log.lived_s = float(lived_s or 0.0)
+    return log
 
 
 def read_logs(connection: Connection) -> dict[int, Log]:
     """Every log's state; one whose row is damaged is counted anew from its entries."""
-    births = read_births(connection)
-    rows = {row[0]: row for row in connection.rows("SELECT number, acked, last, count, bytes, lived_s, crc FROM logs")}
+    rows = connection.rows("SELECT id, name, site, stream, crc FROM births")
+    births = {birth.number: birth for birth in map(birth_of, rows) if birth is not None}
+    states = {
+        row[0]: row for row in connection.rows("SELECT number, acked, last, count, bytes, lived_s, crc FROM logs")
+    }
     logs: dict[int, Log] = {}
     for number, birth in sorted(births.items()):
-        row = rows.get(number)
-        if row is not None and _crc(row[:-1]) == row[-1]:
-            _, acked, last, count, size, lived_s, _ = row
-            log = Log(birth, int(acked or 0), int(last or 0), int(count or 0), int(size or 0))
-            log.lived_s = float(lived_s or 0.0)
-            logs[number] = log
-        else:
-            logs[number] = count_log(connection, birth)
+        row = states.get(number)
+        log = log_of(row, birth) if row is not None else None
+        logs[number] = log if log is not None else count_log(connection, birth)
     return logs
 
 
@@ -151,32 +176,38 @@ def count_log(connection: Connection, birth: Birth) -> Log:
 
 
 def prepare(connection: Connection) -> None:
-    """Makes the tables where there are none; `Corrupt` where the file is of another format."""
+    """Makes the tables where there are none."""
     for statement in SCHEMA:
         connection.run(statement)
-    found = next(connection.rows("SELECT value FROM facts WHERE name = 'format'"), (None,))[0]
-    if found is None:
-        connection.run("INSERT INTO facts (name, value) VALUES ('format', ?)", (FORMAT,))
-    elif found != FORMAT:
-        raise Corrupt("store_format", f"This outbox is of format {found!r}; this version of Littoral reads {FORMAT}.")
 
 
 def set_aside(connection: Connection, row: StoredRow | None, birth: Birth, why: str, *, wall_s: float) -> None:
     """Keeps what is left of a bad record for whoever wants to look at it, within bounds."""
     content = b"" if row is None else row.kind + b"\0" + row.body
     sequence = 0 if row is None else row.sequence
-    connection.run(
-        "INSERT INTO quarantine (stream, log, sequence, why, wall_s, content) VALUES (?, ?, ?, ?, ?, ?)",
-        (birth.stream, birth.name, sequence, why, wall_s, content[:QUARANTINE_BYTES_MAX]),
+    fields = (
+        birth.stream.encode(),
+        birth.name.encode(),
+        sequence,
+        why.encode(),
+        wall_s,
+        content[:QUARANTINE_BYTES_MAX],
     )
+    connection.run(_SET_ASIDE, (*fields, _crc(*fields)))
     connection.run(
         "DELETE FROM quarantine WHERE number <= (SELECT MAX(number) FROM quarantine) - ?", (QUARANTINE_ROWS_MAX,)
     )
 
 
-QUARANTINE_ROWS_MAX = 256
-QUARANTINE_BYTES_MAX = 4096
+def copy_aside(connection: Connection, row: Row) -> None:
+    """Keeps a row of another store's `quarantine`, if it is sound."""
+    if _crc(*row[1:-1]) == row[-1]:
+        connection.run(_SET_ASIDE, row[1:])
 
 
-def _crc(values: tuple[Value, ...]) -> int:
+def _tally_key(tally: Tally) -> int:
+    return zlib.crc32(f"{tally.stream}\0{tally.reason}".encode())
+
+
+def _crc(*values: Value) -> int:
     return zlib.crc32(repr(values).encode())

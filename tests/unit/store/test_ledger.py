@@ -44,7 +44,7 @@ def test_an_acknowledgement_frees_everything_up_to_it_and_nothing_else(tmp_path:
     # when the second is acknowledged, and the store opened again
     stage.folder.ledger.acknowledge(key.log, key.sequence)
     before = told(stage.waiting("result"))
-    stage.folder.ledger.tend(idle=False)
+    stage.folder.tend(idle=False)
     stage.reopen()
 
     # then the third is left, before and after
@@ -190,12 +190,12 @@ def test_events_grow_old_only_while_the_site_runs_whatever_its_calendar_says(tmp
     stage.clock.advance(1800)
     stage.put("telemetry", b"b")
     stage.clock._wall_s += 365 * 86_400
-    stage.folder.ledger.tend(idle=False)
+    stage.folder.tend(idle=False)
     assert told(stage.waiting("telemetry")) == [b"a", b"b"]
 
     # when more than half an hour passes
     stage.clock.advance(1801)
-    stage.folder.ledger.tend(idle=False)
+    stage.folder.tend(idle=False)
 
     # then the first is over an hour old, is gone, and has left its mark
     assert told(stage.waiting("telemetry")) == [(1, 1, "age"), b"b"]
@@ -221,7 +221,7 @@ def test_a_mark_that_the_receiver_has_in_part_is_sent_for_the_rest(tmp_path: Pat
 
     # when the receiver has a part of it, from when it was shorter
     stage.folder.ledger.acknowledge(mark.log, 4)
-    stage.folder.ledger.tend(idle=False)
+    stage.folder.tend(idle=False)
 
     # then the rest is still told
     entries = stage.waiting("bulk")
@@ -240,7 +240,7 @@ def test_the_folder_stays_within_its_budget_and_shrinks_when_it_is_drained(tmp_p
         stage.folder.write([Put(rules[index % 4].name, "k", bytes(100 + 700 * (index % 5))) for _ in range(40)])
         most = max(most, stage.folder.disk_bytes())
     stage.drain()
-    stage.folder.ledger.tend(idle=True)
+    stage.folder.tend(idle=True)
 
     # then the folder never was over its budget, and is small in the end
     assert most <= 3 * MB
