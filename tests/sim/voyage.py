@@ -238,7 +238,9 @@ class Voyage:
         if self.flipped or not names or not self.edge_disk.length(names[-1]):
             return
         self.flipped = ends
-        self.edge_disk.flip(names[-1], self.chance.randrange(self.edge_disk.length(names[-1])), self.chance.randrange(8))
+        self.edge_disk.flip(
+            names[-1], self.chance.randrange(self.edge_disk.length(names[-1])), self.chance.randrange(8)
+        )
 
     # The machines
 

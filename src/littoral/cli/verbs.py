@@ -36,6 +36,7 @@ VERBS: dict[str, Verb] = {
     "events": Verb("littoral.cli.events", "Show what a hub knows has happened."),
     "join": Verb("littoral.cli.join", "Join a hub with a one-time token."),
     "edge": Verb("littoral.cli.edge", "Run a site that belongs to a hub."),
+    "outbox": Verb("littoral.cli.outbox", "Look at what waits to be sent, and check it."),
     "version": Verb("littoral.cli.version", "Show the version."),
 }
 

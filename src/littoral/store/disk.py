@@ -80,7 +80,7 @@ class Disk(Protocol):
         ...
 
     def read(self, path: Path, offset: int, count: int) -> bytes:
-        """Up to `count` bytes from `offset`."""
+        """Up to `count` bytes from `offset`; none where there is no file."""
         ...
 
     def write(self, path: Path, offset: int, content: bytes) -> None:
@@ -147,6 +147,8 @@ class RealDisk:
             with path.open("rb") as file:
                 file.seek(offset)
                 return file.read(count)
+        except FileNotFoundError:
+            return b""
         except OSError as error:
             raise _failure(error, path) from error
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from littoral.core.clock import Clock
 from littoral.store.disk import Connection
-from littoral.store.rows import COLUMNS, ROW_BYTES, StoredRow, read_row, row_id
+from littoral.store.rows import COLUMNS, ROW_BYTES, StoredRow, read_row, real, row_id, whole
 from littoral.store.rules import Tally
 from littoral.store.tables import INSERT, Log
 
@@ -143,7 +143,7 @@ class Drops:
         while start <= log.last:
             span = base + start, base + log.last
             chunk = [
-                Standing(int(key or 0) - base, ROW_BYTES + int(size or 0), float(lived_s or 0.0))
+                Standing(whole(key) - base, ROW_BYTES + whole(size), real(lived_s))
                 for key, size, lived_s in list(self._connection.rows(asked, span))
             ]
             if not chunk:

@@ -17,7 +17,7 @@ from littoral.core.event import Entry
 from littoral.store.disk import Disk
 from littoral.store.ledger import Ledger, Put
 from littoral.store.mend import Mending
-from littoral.store.rules import EventKey, StreamRule
+from littoral.store.rules import EventKey, StreamRule, Tally
 from littoral.store.sealing import Seal
 from littoral.store.space import Space
 
@@ -51,6 +51,7 @@ class Folder:
         self._clock = clock
         self._draw_log = draw_log
         self.space = Space(disk, path, bytes_max or sum(rule.bytes_max for rule in streams) * 5 // 4 + SPARE_BYTES)
+        self._is_damaged = False  # and closed, because mending did not go well so far
         disk.make_folder(path)
         self._held = disk.hold(path / "lock")
         try:
@@ -77,6 +78,10 @@ class Folder:
         """Frees what was acknowledged or grew too old, and gives space back to the disk."""
         self._mended(lambda: self.ledger.tend(idle=idle))
 
+    def tallies(self) -> list[Tally]:
+        """What was lost since the store was made, by stream and reason."""
+        return self._mended(lambda: self.ledger.tallies())  # noqa: PLW0108 - mending makes another ledger
+
     def disk_bytes(self) -> int:
         """What the folder takes on the disk, without what its reader's index takes in memory."""
         names = [name for name in self._disk.names(self._path) if not name.endswith("-shm")]
@@ -85,14 +90,13 @@ class Folder:
     def close(self) -> None:
         """Closes the ledger and lets go of the folder."""
         try:
-            self.ledger.close()
+            if not self._is_damaged:
+                self.ledger.close()
         finally:
             self._held.let_go()
 
     def _open(self) -> Ledger:
-        for name in self._disk.names(self._path):
-            if name.startswith(MENDING):  # a copy that was never completed
-                self._disk.remove(self._path / name)
+        self._forget_copy()
         number, *older = sorted(generations(self._disk, self._path), reverse=True) or [1]
         for one in older:
             self._remove(one)
@@ -108,19 +112,25 @@ class Folder:
 
     def _mended(self, action: Callable[[], T]) -> T:
         """What an action gives, after mending where that turns out to be needed."""
-        try:
-            return action()
-        except LittoralError as error:
-            if error.code != "store_damaged":
-                raise
-        self._close_damaged()
-        numbers = generations(self._disk, self._path)
-        self.ledger = self._mend(max(numbers, default=1))
+        if not self._is_damaged:
+            try:
+                return action()
+            except LittoralError as error:
+                if error.code != "store_damaged":
+                    raise
+            self._is_damaged = True
+            try:
+                self.ledger.close()
+            except LittoralError as error:
+                self.ledger.trouble = error
+        self.ledger = self._mend(max(generations(self._disk, self._path), default=1))
+        self._is_damaged = False
         return action()
 
     def _mend(self, number: int) -> Ledger:
         """Copies what can be read of a damaged database into the next one, and opens that."""
         copy = self._path / f"{MENDING}.db"
+        self._forget_copy()
         connection = self._disk.connect(copy)
         try:
             Mending(self._disk, self._path / f"events.{number}.db", connection, self._clock).run()
@@ -131,11 +141,11 @@ class Folder:
         self._remove(number)
         return self._ledger(number + 1)
 
-    def _close_damaged(self) -> None:
-        try:
-            self.ledger.close()
-        except LittoralError as error:
-            self.ledger.trouble = error
+    def _forget_copy(self) -> None:
+        """Removes a copy that was never completed."""
+        for name in self._disk.names(self._path):
+            if name.startswith(MENDING):
+                self._disk.remove(self._path / name)
 
     def _remove(self, number: int) -> None:
         for end in ("", "-wal", "-shm"):

@@ -18,12 +18,12 @@ from littoral.store.disk import Disk, Value
 from littoral.store.drops import CORRUPT, Drops
 from littoral.store.reading import MISSING, Hole, read_entries
 from littoral.store.room import Room
-from littoral.store.rows import COLUMNS, ROW_BYTES, SEQUENCE_MAX, StoredRow, context_of, read_row, row_id
+from littoral.store.rows import COLUMNS, ROW_BYTES, SEQUENCE_MAX, StoredRow, context_of, read_row, row_id, whole
 from littoral.store.rules import EventKey, LogState, StreamRule, Tally
 from littoral.store.sealing import Seal
 from littoral.store.shelf import Shelf
 from littoral.store.space import Space
-from littoral.store.tables import INSERT, Log, add_tallies, prepare, read_tallies, set_aside
+from littoral.store.tables import INSERT, Log, add_tallies, check_seal, prepare, read_tallies, set_aside
 
 AGED_MAX = 4096
 """Events that one round of tending lets go for their age."""
@@ -80,6 +80,8 @@ class Ledger:
         try:
             self._space.prepare(self._connection)
             prepare(self._connection)
+            if self._seal is not None:
+                check_seal(self._connection, self._seal)
             self._shelf.load()
         except BaseException:
             self._connection.close()
@@ -268,8 +270,8 @@ class Ledger:
         asked = "SELECT COUNT(*), SUM(LENGTH(kind) + LENGTH(body)) FROM entries WHERE id > ? AND id <= ?"
         count, size = next(rows(asked, span))
         run("DELETE FROM entries WHERE id > ? AND id <= ?", span)
-        log.count -= int(count or 0)
-        log.bytes -= int(size or 0) + ROW_BYTES * int(count or 0)
+        log.count -= whole(count)
+        log.bytes -= whole(size) + ROW_BYTES * whole(count)
         if last is not None and last.end > upto and last.is_sound(log.birth):
             share = (last.end - upto) / (last.end - last.sequence + 1)
             self._drops.insert(log, upto + 1, last.end, int(last.lost * share), last.kind.decode())
@@ -297,8 +299,8 @@ class Ledger:
             count, size = next(self._connection.rows(asked, span))
             if count:
                 set_aside(self._connection, hole.row, log.birth, hole.why, wall_s=self._clock.wall_s())
-            rows = int(count or 0)
-            size = int(size or 0) + ROW_BYTES * rows
+            rows = whole(count)
+            size = whole(size) + ROW_BYTES * rows
             self._drops.replace(log, hole.first, hole.last, size=size, rows=rows, reason=CORRUPT)
 
     def _relieve(self, puts: Sequence[Put]) -> bool:

@@ -13,7 +13,18 @@ from littoral.core.clock import Clock
 from littoral.store.disk import Connection, Disk, Value
 from littoral.store.drops import CORRUPT, Drops
 from littoral.store.pages import Pages
-from littoral.store.rows import COLUMNS, ROW_BYTES, SEQUENCE_BITS, SEQUENCE_MAX, Birth, StoredRow, read_row, row_id
+from littoral.store.rows import (
+    COLUMNS,
+    ROW_BYTES,
+    SEQUENCE_BITS,
+    SEQUENCE_MAX,
+    Birth,
+    StoredRow,
+    read_row,
+    real,
+    row_id,
+    whole,
+)
 from littoral.store.tables import (
     Log,
     add_tallies,
@@ -21,14 +32,16 @@ from littoral.store.tables import (
     copy_aside,
     log_of,
     prepare,
+    probe_of,
     save_birth,
     save_log,
+    save_probe,
     save_tally,
     set_aside,
     tally_of,
 )
 
-BIRTH_VALUES, TALLY_VALUES, LOG_VALUES, ASIDE_VALUES, ENTRY_VALUES = 5, 6, 7, 8, 9
+PROBE_VALUES, BIRTH_VALUES, TALLY_VALUES, LOG_VALUES, ASIDE_VALUES, ENTRY_VALUES = 3, 5, 6, 7, 8, 9
 ROWS_AT_ONCE = 500
 _KEEP = (
     f"INSERT INTO entries ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
@@ -64,7 +77,7 @@ class Mending:
         self._copy.run("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _find_logs(self) -> None:
-        rows = [row for row in self._pages.rows() if len(row) in (BIRTH_VALUES, TALLY_VALUES, LOG_VALUES, ASIDE_VALUES)]
+        rows = [row for row in self._pages.rows() if len(row) != ENTRY_VALUES]
         births = [birth for row in rows if len(row) == BIRTH_VALUES and (birth := birth_of(row)) is not None]
         for birth in sorted(set(births), key=lambda one: (one.number, one.name)):
             self._births.setdefault(birth.number, []).append(birth)
@@ -78,10 +91,12 @@ class Mending:
         for row in rows:
             if len(row) == ASIDE_VALUES:
                 copy_aside(self._copy, row)
+            elif len(row) == PROBE_VALUES and (probe := probe_of(row)) is not None:
+                save_probe(self._copy, probe)
 
     def _learn(self, row: tuple[Value, ...]) -> None:
         """Takes in a log's state; of several copies the one that is furthest on."""
-        for birth in self._births.get(int(row[0] or 0), []):
+        for birth in self._births.get(whole(row[0]), []):
             found = log_of(row, birth)
             known = self._logs[birth]
             if found is not None and (found.last, found.acked) >= (known.last, known.acked):
@@ -92,6 +107,7 @@ class Mending:
         for values in self._pages.rows():
             if len(values) != ENTRY_VALUES:
                 continue
+            values = (*values[:3], real(values[3]), real(values[4]), *values[5:])
             row = read_row(values)
             birth = self._birth_of(row) if row is not None else None
             if row is None or birth is None:
@@ -152,5 +168,5 @@ class Mending:
         base, at = row_id(log.number, 0), row_id(log.number, 0)
         while rows := list(self._copy.rows(asked, (at, base + SEQUENCE_MAX))):
             for key, last, size in rows:
-                at = int(key or 0)
-                yield at - base, int(last or 0) or at - base, int(size or 0) + ROW_BYTES
+                at = whole(key)
+                yield at - base, whole(last) or at - base, whole(size) + ROW_BYTES

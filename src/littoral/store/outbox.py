@@ -141,7 +141,7 @@ class Outbox:
     def tallies(self) -> list[Tally]:
         """What was lost since the store was made, by stream and reason."""
         with self._lock:
-            return self._folder.ledger.tallies()
+            return self._folder.tallies()
 
     @property
     def trouble(self) -> LittoralError | None:

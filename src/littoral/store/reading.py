@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from littoral.core.errors import Corrupt
 from littoral.core.event import Entry
 from littoral.store.disk import Connection
-from littoral.store.rows import COLUMNS, StoredRow, entry_of, read_row, row_id
+from littoral.store.rows import COLUMNS, StoredRow, entry_of, read_row, row_id, whole
 from littoral.store.sealing import Seal
 from littoral.store.tables import Log
 
@@ -41,7 +41,7 @@ def read_entries(
     for values in connection.rows(asked, (base, base + start, base + start, base + log.last)):
         row = read_row(values)
         if row is None or not row.is_sound(log.birth):
-            found = int(values[0] or 0) - base
+            found = whole(values[0]) - base
             last = _end(connection, log, found)
             if last >= expected:
                 return entries, Hole(min(found, expected), last, row, "checksum")
@@ -71,4 +71,4 @@ def _end(connection: Connection, log: Log, sequence: int) -> int:
     """The last number before the next row: a bad row cannot be believed when it says how far it reaches."""
     span = row_id(log.number, sequence), row_id(log.number, log.last)
     found = next(connection.rows("SELECT MIN(id) FROM entries WHERE id > ? AND id <= ?", span), (None,))[0]
-    return log.last if found is None else int(found) - row_id(log.number, 0) - 1
+    return log.last if found is None else whole(found) - row_id(log.number, 0) - 1

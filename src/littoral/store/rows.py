@@ -87,6 +87,16 @@ def row_id(number: int, sequence: int) -> int:
     return number << SEQUENCE_BITS | sequence
 
 
+def whole(value: Value) -> int:
+    """A number that may be damaged, as a whole one: 0 for what is none."""
+    return int(value) if isinstance(value, int | float) and abs(value) < 2**63 else 0
+
+
+def real(value: Value) -> float:
+    """A number that may be damaged: 0 for what is none. SQLite keeps whole ones as such in its pages."""
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
 def read_row(values: tuple[Value, ...]) -> StoredRow | None:
     """A row as it was read, unchecked; None where a field is not even of its type."""
     shapes = (int, int, bytes, float, float, int, int, bytes, int)

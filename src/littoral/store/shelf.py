@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from littoral.store.disk import Connection
-from littoral.store.rows import Birth, row_id
+from littoral.store.rows import Birth, real, row_id
 from littoral.store.rules import LogState, Order, StreamRule
 from littoral.store.tables import Log, forget_log, read_logs, save_birth, save_log
 
@@ -98,7 +98,7 @@ class Shelf:
             span = row_id(log.number, log.first), row_id(log.number, log.last)
             asked = "SELECT lived_s FROM entries WHERE id BETWEEN ? AND ? AND last = 0 ORDER BY id LIMIT 1"
             found = next(self._connection.rows(asked, span), (lived_s,))[0]
-            log.oldest_s = float(found or 0.0)
+            log.oldest_s = real(found)
         return log.oldest_s
 
     def states(self) -> list[LogState]:

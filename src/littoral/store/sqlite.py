@@ -87,18 +87,32 @@ PREPARE_WRITING = ("auto_vacuum = INCREMENTAL", "journal_mode = WAL", "synchrono
 """What every writing connection sets, in this order: vacuuming must be chosen before the first table is made."""
 
 
+_DAMAGED = (
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_SCHEMA,
+    sqlite3.SQLITE_FORMAT,
+)
+
+
 def failure(error: sqlite3.Error, path: Path) -> LittoralError:
-    """Our word for what SQLite says; a misuse of SQL is nobody's to handle and stays an assertion."""
+    """Our word for what SQLite says."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return failure_of(code, str(error), path)
 
 
 def failure_of(code: int, message: str, path: Path) -> LittoralError:
-    """Our word for a primary result code of SQLite."""
+    """Our word for a primary result code of SQLite.
+
+    The statements are fixed and tested: one that names a column in vain, or finds a key twice, met a damaged file.
+    """
     place = str(path)
     if code == sqlite3.SQLITE_FULL:
         return Unavailable("disk_full", f"The disk is full: {path.name} cannot grow. Free some space.", path=place)
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if code in _DAMAGED:
         return Corrupt("store_damaged", f"{place} is damaged: {message}.", path=place)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return Conflict("store_in_use", f"Another process has {place} open. Stop it first.", path=place)

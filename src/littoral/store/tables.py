@@ -5,13 +5,16 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 
+from littoral.core.errors import Corrupt
 from littoral.store.disk import Connection, Row, Value
-from littoral.store.rows import COLUMNS, Birth, StoredRow, row_id
+from littoral.store.rows import COLUMNS, Birth, StoredRow, real, whole
 from littoral.store.rules import Tally
+from littoral.store.sealing import Seal
 
 # Every table has a whole number as its key and a number of columns of its own, so that a row says by itself where it
 # belongs; see `mend`.
 SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS probes (id INTEGER PRIMARY KEY, sealed BLOB, crc INTEGER)",
     # Which log is which must survive a bad bit, so every birth is written twice.
     "CREATE TABLE IF NOT EXISTS births (id INTEGER PRIMARY KEY, name BLOB, site BLOB, stream BLOB, crc INTEGER)",
     "CREATE TABLE IF NOT EXISTS tallies (id INTEGER PRIMARY KEY, stream BLOB, reason BLOB, count INTEGER, "
@@ -29,6 +32,7 @@ _LOG = "INSERT OR REPLACE INTO logs (number, acked, last, count, bytes, lived_s,
 _BIRTH = "INSERT OR REPLACE INTO births (id, name, site, stream, crc) VALUES (?, ?, ?, ?, ?)"
 _TALLY = "INSERT OR REPLACE INTO tallies (id, stream, reason, count, bytes, crc) VALUES (?, ?, ?, ?, ?, ?)"
 _SET_ASIDE = "INSERT INTO quarantine (stream, log, sequence, why, wall_s, content, crc) VALUES (?, ?, ?, ?, ?, ?, ?)"
+PROBE = b"littoral outbox"
 QUARANTINE_ROWS_MAX = 256
 QUARANTINE_BYTES_MAX = 4096
 
@@ -138,15 +142,15 @@ def birth_of(row: Row) -> Birth | None:
 def log_of(row: Row, birth: Birth) -> Log | None:
     """The state that a row of `logs` says this log has; None where it is damaged or another's."""
     number, acked, last, count, size, lived_s, crc = row
-    if number != birth.number or _crc(birth.crc, *row[1:-1]) != crc:
+    if number != birth.number or _crc(birth.crc, acked, last, count, size, real(lived_s)) != crc:
         return None
-    log = Log(birth, int(acked or 0), int(last or 0), int(count or 0), int(size or 0))
-    log.lived_s = float(lived_s or 0.0)
+    log = Log(birth, whole(acked), whole(last), whole(count), whole(size))
+    log.lived_s = real(lived_s)
     return log
 
 
 def read_logs(connection: Connection) -> dict[int, Log]:
-    """Every log's state; one whose row is damaged is counted anew from its entries."""
+    """Every log's state; `store_damaged` where one cannot be believed."""
     rows = connection.rows("SELECT id, name, site, stream, crc FROM births")
     births = {birth.number: birth for birth in map(birth_of, rows) if birth is not None}
     states = {
@@ -156,29 +160,44 @@ def read_logs(connection: Connection) -> dict[int, Log]:
     for number, birth in sorted(births.items()):
         row = states.get(number)
         log = log_of(row, birth) if row is not None else None
-        logs[number] = log if log is not None else count_log(connection, birth)
+        if log is None:
+            raise Corrupt("store_damaged", f"The state of log {birth.name} is damaged.", log=birth.name)
+        logs[number] = log
     return logs
-
-
-def count_log(connection: Connection, birth: Birth) -> Log:
-    """A log's state as its entries tell it."""
-    span = row_id(birth.number, 1), row_id(birth.number + 1, 0) - 1
-    asked = "SELECT MIN(id), MAX(id), COUNT(*), SUM(LENGTH(kind) + LENGTH(body)), MAX(lived_s) FROM entries "
-    first, last, count, size, lived_s = next(connection.rows(asked + "WHERE id BETWEEN ? AND ?", span))
-    if first is None or last is None:
-        return Log(birth)
-    base = row_id(birth.number, 0)
-    end = next(connection.rows("SELECT MAX(id, COALESCE(last, 0) + ?) FROM entries WHERE id = ?", (base, last)))[0]
-    # Nothing tells any more how far it was acknowledged, so it starts from its first number; the receiver knows better.
-    log = Log(birth, 0, int(end or 0) - base, int(count or 0), int(size or 0) + 64 * int(count or 0))
-    log.lived_s = float(lived_s or 0.0)
-    return log
 
 
 def prepare(connection: Connection) -> None:
     """Makes the tables where there are none."""
     for statement in SCHEMA:
         connection.run(statement)
+
+
+def probe_of(row: Row) -> bytes | None:
+    """The sealed words by which a store knows its key; None where they are damaged."""
+    _, sealed, crc = row
+    return sealed if isinstance(sealed, bytes) and _crc(sealed) == crc else None
+
+
+def save_probe(connection: Connection, sealed: bytes) -> None:
+    """Writes down what only the right key opens."""
+    connection.run("INSERT OR REPLACE INTO probes (id, sealed, crc) VALUES (1, ?, ?)", (sealed, _crc(sealed)))
+
+
+def check_seal(connection: Connection, seal: Seal) -> None:
+    """That the store was sealed with this key, or never before; `Corrupt` where it was another.
+
+    So a body that does not open later on is a damaged one, and not one of thousands under a key that is not at hand.
+    """
+    probe = next(map(probe_of, connection.rows("SELECT id, sealed, crc FROM probes")), None)
+    if probe is None:
+        save_probe(connection, seal.seal(PROBE, PROBE))
+        return
+    try:
+        seal.open(probe, PROBE)
+    except Corrupt as error:
+        raise Corrupt(
+            "seal_differs", "The outbox was sealed with another key. Bring that key back, or move the folder away."
+        ) from error
 
 
 def set_aside(connection: Connection, row: StoredRow | None, birth: Birth, why: str, *, wall_s: float) -> None:
@@ -201,6 +220,7 @@ def set_aside(connection: Connection, row: StoredRow | None, birth: Birth, why: 
 
 def copy_aside(connection: Connection, row: Row) -> None:
     """Keeps a row of another store's `quarantine`, if it is sound."""
+    row = (*row[:5], real(row[5]), *row[6:])
     if _crc(*row[1:-1]) == row[-1]:
         connection.run(_SET_ASIDE, row[1:])
 

@@ -11,6 +11,7 @@ from littoral.core.errors import LittoralError
 from littoral.core.event import Dropped, Entry, Event
 from littoral.store.disk import Disk, RealDisk
 from littoral.store.folder import Folder
+from littoral.store.inbox import accept
 from littoral.store.ledger import Put
 from littoral.store.rules import EventKey, Order, StreamRule, WhenFull
 from littoral.store.sealing import Seal
@@ -71,20 +72,24 @@ class Stage:
 
     def waiting(self, stream: str) -> list[Entry]:
         """Everything that waits in a stream, log after log as they would be sent."""
-        return [
-            entry
-            for state in self.folder.ledger.logs()
-            if state.stream == stream
-            for entry in self.folder.pending(state.log, 0, bytes_max=100 * MB, count_max=1_000_000)
-        ]
+        found: list[Entry] = []
+        for state in self.folder.ledger.logs():
+            after = 0 if state.stream == stream else state.last
+            while after < state.last:
+                found += self.folder.pending(state.log, after, bytes_max=100 * MB, count_max=1_000_000)
+                after = found[-1].last
+        return found
 
     def drain(self) -> list[Entry]:
         """Takes everything out in the order to be sent, as a receiver that is always there would."""
         taken: list[Entry] = []
+        marks: dict[str, int] = {}
         while states := self.folder.ledger.logs():
-            entries = self.folder.pending(states[0].log, 0, bytes_max=20_000, count_max=100)
-            taken += entries
-            self.folder.ledger.acknowledge(states[0].log, entries[-1].last)
+            log = states[0].log
+            entries = self.folder.pending(log, 0, bytes_max=20_000, count_max=100)
+            fresh, marks[log] = accept(marks.get(log, states[0].first - 1), entries)
+            taken += fresh
+            self.folder.ledger.acknowledge(log, marks[log])
         return taken
 
 

@@ -142,7 +142,7 @@ def test_a_full_stream_drops_its_oldest_and_leaves_one_mark_for_them(tmp_path: P
     assert kept[-1].body[:3] == b"199"
     assert len(kept) > 80
     assert lost(entries) == 200 - len(kept)
-    assert [(tally.reason, tally.count) for tally in stage.folder.ledger.tallies()] == [("budget", 200 - len(kept))]
+    assert [(tally.reason, tally.count) for tally in stage.folder.tallies()] == [("budget", 200 - len(kept))]
 
 
 def test_a_stream_that_thins_out_keeps_events_from_its_whole_time(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_stream_that_thins_out_keeps_events_from_its_whole_time(tmp_path: Path
     assert is_whole(entries)
     assert lost(entries) + len(kept) == 400
     assert all(any(start <= index < start + 100 for index in kept) for start in (0, 100, 200, 300))
-    assert {tally.reason for tally in stage.folder.ledger.tallies()} == {"thinned"}
+    assert {tally.reason for tally in stage.folder.tallies()} == {"thinned"}
 
 
 def test_when_the_whole_store_is_full_lower_streams_give_way_to_one_that_may_push_them(tmp_path: Path) -> None:
