@@ -17,6 +17,7 @@ from littoral.core.request import InferAnswer
 from littoral.edge.node import Node, Standing
 from littoral.edge.settings import Bounds, NodeSettings
 from littoral.model.function import PythonOperator
+from littoral.model.memory import keep_memory_low, release_memory
 
 _COLLECT_EVERY = (20_000, 50, 100)
 
@@ -86,12 +87,14 @@ def run_node(settings: NodeSettings, *, on_ready: Callable[[Standing], None] = l
         node = Node(settings)
         node.hear_signals()
         standing = await node.start()
+        release_memory()
         gc.collect()
         gc.freeze()  # models and code stay: looking through them again and again would cost a tenth of a tiny request
         gc.set_threshold(*_COLLECT_EVERY)
         on_ready(standing)
         await node.run_until_stopped()
 
+    keep_memory_low()
     with asyncio.Runner(loop_factory=new_loop()) as runner:
         runner.run(run())
 

@@ -17,6 +17,7 @@ from littoral.core.errors import Unavailable
 from littoral.monitor.log import log_of
 from littoral.monitor.meters import Meters
 from littoral.serve import grpc_health
+from littoral.serve.body_memory import BodyMemory
 from littoral.serve.dataplane import DataPlane
 from littoral.serve.grpc_calls import Terms
 from littoral.serve.grpc_health import health_methods
@@ -60,6 +61,7 @@ class GrpcDoor:
         self._timer: asyncio.TimerHandle | None = None
         self._empty = asyncio.Event()
         self._counters: dict[int, Any] = {}
+        self._memory = BodyMemory()
 
     async def start(self, host: str, port: int, *, ssl: tls.SSLContext | None = None) -> int:
         """Listens, and returns the bound port (0 asks for any free one).
@@ -122,6 +124,7 @@ class GrpcDoor:
         self._sessions.discard(session)
         if not self._sessions:
             self._empty.set()
+            self._memory.rest(asyncio.get_running_loop())
 
     async def _until_empty(self, end_s: float) -> None:
         """Waits until every connection is closed, at most until `end_s` of the loop's clock."""
@@ -149,6 +152,7 @@ class GrpcDoor:
             h2_limits=self._limits.h2(),
             clock=self._clock,
             room=Room(self._limits.receive_bytes_max),
+            memory=self._memory,
             admit=self._admit,
             answered=self._count if self._meters is not None else lambda _code: None,
         )

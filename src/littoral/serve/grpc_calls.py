@@ -13,6 +13,7 @@ from littoral.core.errors import Denied, Expired, Invalid, LittoralError, Overlo
 from littoral.monitor.log import log_of
 from littoral.net.frame import Buffer
 from littoral.net.oip_grpc import WHOLE_BYTES_MAX, Parts
+from littoral.serve.body_memory import BodyMemory
 from littoral.serve.grpc_call import Call, StreamingCall
 from littoral.serve.grpc_headers import HEAD, INTERNAL, TRAILERS_OK, CallHead, error_trailers, read_head, trailers
 from littoral.serve.grpc_limits import Admit, GrpcLimits
@@ -36,6 +37,7 @@ class Terms:
     h2_limits: H2Limits
     clock: Clock
     room: Room
+    memory: BodyMemory
     admit: Admit | None
     answered: Callable[[int], None]
 
@@ -93,6 +95,7 @@ class Calls:
                 encoding=call.head.encoding,
                 message_bytes_max=self._terms.limits.message_bytes_max,
                 room=self._terms.room,
+                memory=self._terms.memory,
             )
         try:
             self._take(call, call.reader.feed(chunk))
@@ -100,6 +103,17 @@ class Calls:
             self.fail_call(call, error)
         if ended and self._open.get(stream_id) is call:
             self._body_ended(call)
+
+    def pieces_arrived(self, stream_id: int, pieces: list[memoryview]) -> None:
+        while pieces:
+            call = self._open.get(stream_id)
+            if call is None:
+                return
+            if call.reader is not None:
+                pieces = call.reader.fill(pieces)
+            if pieces:
+                self.body_arrived(stream_id, pieces[0], False)
+                pieces = pieces[1:]
 
     def stream_reset(self, stream_id: int) -> None:
         call = self._open.pop(stream_id, None)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import struct
 import zlib
 
-import numpy as np
-
 from littoral.core.errors import Invalid, Overloaded
 from littoral.net.frame import Buffer
 from littoral.net.oip_grpc import WHOLE_BYTES_MAX, raw_offset
+from littoral.serve.body_memory import BodyMemory
 
 PREFIX = struct.Struct(">BI")  # compressed or not, length
 PREFIX_BYTES = 5
 
-_ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 _GZIP, _ZLIB = 31, 15  # zlib's window bits for either container
 
 
@@ -44,8 +42,9 @@ class Room:
 class MessageReader:
     """Puts one call's messages together, each straight into the memory where it will stay."""
 
-    def __init__(self, *, encoding: str, message_bytes_max: int, room: Room) -> None:
+    def __init__(self, *, encoding: str, message_bytes_max: int, room: Room, memory: BodyMemory) -> None:
         self._encoding = encoding
+        self._memory = memory
         self._bytes_max = message_bytes_max
         self._room = room
         self._prefix = b""
@@ -58,6 +57,22 @@ class MessageReader:
     def mid_message(self) -> bool:
         """Whether a message has begun and not ended."""
         return self._message is not None or bool(self._prefix)
+
+    def fill(self, pieces: list[memoryview]) -> list[memoryview]:
+        """Takes the pieces that only lengthen the message at hand; the rest, from the one that completes it."""
+        message = self._message
+        if message is None:
+            return pieces
+        filled, whole = self._filled, len(message)
+        for index, piece in enumerate(pieces):
+            end = filled + len(piece)
+            if end >= whole:
+                self._filled = filled
+                return pieces[index:]
+            message[filled:end] = piece
+            filled = end
+        self._filled = filled
+        return []
 
     def feed(self, chunk: memoryview) -> list[Buffer]:
         """The messages that this piece completes.
@@ -108,11 +123,8 @@ class MessageReader:
         self._reserved = length
         if length <= WHOLE_BYTES_MAX or compressed:
             return memoryview(bytearray(length))
-        # Placed so that the first raw tensor lies on a cache line; an engine then reads it where it is.
-        offset = raw_offset(ahead) or 0
-        memory = np.empty(length + _ALIGNMENT, np.uint8)
-        shift = -(int(memory.__array_interface__["data"][0]) + offset) % _ALIGNMENT
-        return memory.data[shift : shift + length]
+        # The first raw tensor lies on a cache line; an engine then reads it where it is.
+        return self._memory.room(length, raw_offset(ahead) or 0)
 
     def _end(self) -> Buffer:
         message = self._message

@@ -8,7 +8,7 @@ views of the receive buffer, so that a large tensor is copied once, to where it 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from littoral.core.clock import Clock
 from littoral.net.frame import Buffer
@@ -16,36 +16,16 @@ from littoral.serve import h2_frames as wire
 from littoral.serve.h2_frames import ConnectionFault, ErrorCode
 from littoral.serve.h2_hpack import Fields, HeaderReader, HeadersMalformed, HeadersTooLarge
 from littoral.serve.h2_limits import H2Limits, Patience
+from littoral.serve.h2_listener import Listener
 from littoral.serve.h2_reading import FrameReader
 from littoral.serve.h2_sending import Sender, Stream
 
 Head = TypeVar("Head")
-Head_contra = TypeVar("Head_contra", contravariant=True)
 
 _EMPTY = memoryview(b"")
 _RESETS_KEPT_MAX = 4096
 _SEND_FRAME_BYTES_MAX = 1024 * 1024
 _DRAIN = b"littoral"
-
-
-class Listener(Protocol[Head_contra]):
-    """Who is told what a peer sends. A `chunk` is only valid during the call."""
-
-    def requested(self, stream_id: int, head: Head_contra, ended: bool) -> None:
-        """A request has begun; `ended`: it has no body."""
-        ...
-
-    def body_arrived(self, stream_id: int, chunk: memoryview, ended: bool) -> None:
-        """More of a request's body; `ended`: that was all of it."""
-        ...
-
-    def stream_reset(self, stream_id: int) -> None:
-        """The request is void: the peer took it back, or broke the rules on its stream."""
-        ...
-
-    def connection_failed(self, code: ErrorCode, reason: str) -> None:
-        """The connection is over, after what `take` still holds; every request on it is void."""
-        ...
 
 
 class H2Connection(Generic[Head]):
@@ -222,6 +202,10 @@ class H2Connection(Generic[Head]):
             if ends:
                 stream.receiving = False
             self._listener.body_arrived(stream.id, chunk, ends)
+
+    def on_pieces(self, stream: Stream, pieces: list[memoryview]) -> None:
+        if self.streams.get(stream.id) is stream:
+            self._listener.pieces_arrived(stream.id, pieces)
 
     def on_headers(self, stream_id: int, block: bytes, ends: bool) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The body of an HTTP request on its way in: gathered once, inflated within a bound."""
+"""The body of an HTTP request that comes in chunks or compressed: gathered once, inflated within a bound."""
 
 from __future__ import annotations
 
@@ -6,24 +6,11 @@ import re
 import zlib
 from typing import Final
 
-import numpy as np
-
 from littoral.core.errors import Invalid
 
-_ALIGNMENT: Final = 64
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n\x00]*)?")
 _LINE_BYTES_MAX: Final = 1024
 _TRAILER_BYTES_MAX: Final = 8192
-
-
-def room_for(length: int, header_length: int | None) -> memoryview:
-    """`length` bytes to receive a body into, so placed that the binary tensors in it start at a multiple of 64.
-
-    The system maps the pages only as they are written, so that a large Content-Length costs nothing by itself.
-    """
-    space = np.empty(length + _ALIGNMENT, dtype=np.uint8)
-    start = -(space.ctypes.data + (header_length or 0)) % _ALIGNMENT
-    return space.data[start : start + length]
 
 
 class ChunkedBody:

@@ -2,7 +2,7 @@
 
 There is no task per request: what can be answered at once is answered in the callback that received it, and what cannot
 hangs on a future. Small requests are read into one buffer that all connections share; a large body is received straight
-into its own memory, so that a tensor is never copied on its way in.
+into its own memory, so that of a tensor no more than the piece that came with its head is copied on its way in.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any, Final, Protocol, cast
 
 from littoral.core.errors import Invalid, LittoralError, Overloaded
 from littoral.net.frame import Buffer
-from littoral.serve.http_body import ChunkedBody, room_for, too_large
+from littoral.serve.body_memory import BodyMemory
+from littoral.serve.http_body import ChunkedBody, too_large
 from littoral.serve.http_head import Head
 from littoral.serve.http_limits import HttpLimits
 from littoral.serve.http_reply import Pending, Reply, error_reply
@@ -30,6 +31,8 @@ class Door(Protocol):
 
     limits: HttpLimits
     scratch: memoryview
+    head_scratch: memoryview
+    bodies: BodyMemory
     now_s: float
     held_bytes: int
     stopping: bool
@@ -119,7 +122,9 @@ class HttpConnection(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:
         if self._room is not None:
             return self._room[self._filled :]
-        return self._door.scratch
+        if self._chunked is not None or self._skip:
+            return self._door.scratch
+        return self._door.head_scratch  # small: what comes with a head is copied, what comes after it is not
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._room is not None:
@@ -263,7 +268,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._refuse_and_leave(error_reply(too_large(bytes_max)), head)
             return
         else:
-            self._room = room_for(length, head.header_length)
+            self._room = door.bodies.room(length, head.header_length or 0)
             self._filled = 0
         self._head = head
         if head.expects_continue and nothing_here and self._transport is not None:

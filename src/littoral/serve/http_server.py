@@ -14,6 +14,7 @@ from typing import Final
 from littoral.core.errors import Unavailable
 from littoral.monitor.meters import Meters
 from littoral.net.frame import Buffer
+from littoral.serve.body_memory import BodyMemory
 from littoral.serve.dataplane import DataPlane
 from littoral.serve.http_connection import HttpConnection
 from littoral.serve.http_head import Head, HeadReader
@@ -23,6 +24,7 @@ from littoral.serve.http_stream import Stream
 from littoral.serve.rest import Rest
 
 _SCRATCH_BYTES: Final = 256 * 1024
+_HEAD_SCRATCH_BYTES: Final = 16 * 1024
 _TICK_S: Final = 1.0
 _BACKLOG: Final = 2048
 _CLOSE: Final = b"Connection: close\r\n"
@@ -45,6 +47,8 @@ class HttpDoor:
     ) -> None:
         self.limits = limits
         self.scratch = memoryview(bytearray(_SCRATCH_BYTES))
+        self.head_scratch = self.scratch[:_HEAD_SCRATCH_BYTES]
+        self.bodies = BodyMemory()
         self.now_s = 0.0
         self.held_bytes = 0
         self.stopping = False
@@ -109,6 +113,7 @@ class HttpDoor:
         self._connections.discard(connection)
         if not self._connections:
             self._emptied.set()
+            self.bodies.rest(asyncio.get_running_loop())
 
     def lines(self, reply: Reply, *, size: int, close: bool, kept: bool) -> bytes:
         """Everything before a reply's body; `kept`: an HTTP/1.0 peer has to be told that the connection stays."""

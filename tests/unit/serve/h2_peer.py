@@ -67,6 +67,9 @@ class Told:
         if ended:
             self.ended.append(stream_id)
 
+    def pieces_arrived(self, stream_id: int, pieces: list[memoryview]) -> None:
+        self.bodies[stream_id] += b"".join(pieces)
+
     def stream_reset(self, stream_id: int) -> None:
         self.resets.append(stream_id)
 

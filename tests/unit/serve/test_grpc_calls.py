@@ -10,6 +10,7 @@ from hpack import Decoder
 from littoral.core.clock import ManualClock
 from littoral.core.errors import NotFound
 from littoral.net.frame import Buffer
+from littoral.serve.body_memory import BodyMemory
 from littoral.serve.grpc_calls import Calls, Terms
 from littoral.serve.grpc_limits import GrpcLimits
 from littoral.serve.grpc_messages import Room
@@ -63,7 +64,7 @@ class Line:
             "/stream": Streaming(self._open(answer_bytes)),
         }
         self.clock = ManualClock()
-        terms = Terms(methods, limits, limits.h2(), self.clock, Room(10**9), None, self.codes.append)
+        terms = Terms(methods, limits, limits.h2(), self.clock, Room(10**9), BodyMemory(), None, self.codes.append)
         self.calls = Calls(terms, lambda: None)
         self.feed(PREFACE + SETTINGS)
 

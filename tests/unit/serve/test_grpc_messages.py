@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from littoral.core.errors import Invalid, LittoralError, Overloaded
 from littoral.net import oip_pb2 as pb
 from littoral.net.oip_grpc import decode_request
+from littoral.serve.body_memory import BodyMemory
 from littoral.serve.grpc_messages import MessageReader, Room
 
 
 def _reader(*, encoding: str = "identity", bytes_max: int = 1_000_000, room: Room | None = None) -> MessageReader:
-    return MessageReader(encoding=encoding, message_bytes_max=bytes_max, room=room or Room(10_000_000))
+    room = room or Room(10_000_000)
+    return MessageReader(encoding=encoding, message_bytes_max=bytes_max, room=room, memory=BodyMemory())
 
 
 def _framed(content: bytes, compressed: int = 0) -> bytes:

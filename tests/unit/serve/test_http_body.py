@@ -1,17 +1,16 @@
-"""A request's body: chunks in any portions, compression within bounds, room for tensors."""
+"""A request's body: chunks in any portions, compression within bounds."""
 
 from __future__ import annotations
 
 import gzip
 import zlib
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from littoral.core.errors import Invalid
-from littoral.serve.http_body import ChunkedBody, inflate, room_for
+from littoral.serve.http_body import ChunkedBody, inflate
 
 
 def in_chunks(content: bytes, sizes: list[int], *, extension: bytes = b"") -> bytes:
@@ -135,11 +134,3 @@ def test_a_body_that_cannot_be_inflated_is_refused(body: bytes, coding: str, cod
 
 def test_a_body_may_inflate_to_exactly_the_limit() -> None:
     assert inflate(gzip.compress(bytes(1000)), "gzip", bytes_max=1000) == bytes(1000)
-
-
-@given(st.integers(1, 1000), st.none() | st.integers(0, 500))
-def test_room_lets_the_binary_part_start_at_a_multiple_of_64(length: int, header_length: int | None) -> None:
-    room = room_for(length, header_length)
-
-    assert len(room) == length
-    assert (np.frombuffer(room, np.uint8).ctypes.data + (header_length or 0)) % 64 == 0
