@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
-from contract.real_models import source_of
+import littoral
+from contract.real_models import lay_out, source_of
 from littoral.core.request import NO_PARAMETERS, InferRequest
 from littoral.core.tensor import Array, Tensor, bytes_array
 from littoral.model.model import Model
@@ -87,17 +89,23 @@ def picture(path: Path) -> Tensor:
         ("mobilenet_v1_half_uint8", 0.698),
     ],
 )
-def test_a_classifier_is_as_accurate_as_it_was_measured(name: str, top_1_min: float, littoral_data: Path) -> None:
+def test_a_classifier_behind_the_door_is_as_accurate_as_it_was_measured(
+    name: str, top_1_min: float, littoral_data: Path, tmp_path: Path
+) -> None:
+    # given a server of the model, and 500 labelled pictures
     home = littoral_data / "imagenet1k"
     with (home / "labels.csv").open(newline="") as stream:
         known = {row["file"]: int(row["class_index"]) for row in csv.DictReader(stream)}
-    model = open_model(source_of(name, littoral_data))
+    lay_out([name], littoral_data, tmp_path)
 
-    right = [
-        ask(model, picture(home / "images" / file), "class_id")["class_id"][0] == truth for file, truth in known.items()
-    ]
+    # when each is posted to `predict`
+    right = []
+    with littoral.serving(tmp_path, grpc_port=None) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+        for file, truth in known.items():
+            answer = client.post(f"/v2/models/{name}/predict", content=(home / "images" / file).read_bytes())
+            right.append(answer.raise_for_status().json()["predictions"][0]["class_id"] == truth)
 
-    model.close()
+    # then as many come out right as with other tools
     assert len(right) == 500
     assert np.mean(right) >= top_1_min
 
