@@ -13,10 +13,12 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from littoral.core.errors import Invalid
+from littoral.core.protowire import varint
 from littoral.core.request import NO_PARAMETERS, InferAnswer, InferRequest, Parameter, Parameters
 from littoral.core.tensor import Tensor, bytes_array, dtype_of, element_count
 from littoral.net import oip_pb2 as pb
 from littoral.net.frame import Buffer, check_shape, raw_from_tensor, tensor_from_raw
+from littoral.net.oip_grpc_parts import KnownHeads, answer_head, answer_id, parameter_entries, tensor_head
 
 WHOLE_BYTES_MAX = 16 * 1024
 """Up to this size a message is parsed whole: copying it costs less than walking it."""
@@ -50,6 +52,9 @@ _CONTENTS = {
 }
 
 
+_HEADS = KnownHeads()
+
+
 def decode_request(message: Buffer, *, budget_ms: float | None = None) -> InferRequest:
     """The request in a `ModelInferRequest`; its arrays are views of `message` where that is large.
 
@@ -57,14 +62,18 @@ def decode_request(message: Buffer, *, budget_ms: float | None = None) -> InferR
     `message_malformed`, `message_too_complex`, `raw_count_wrong`, `contents_wrong`, `shared_memory_unsupported`,
     `parameter_wrong`, and the codes of `tensor_from_raw`.
     """
-    if len(message) <= WHOLE_BYTES_MAX:
+    small = len(message) <= WHOLE_BYTES_MAX
+    if small:
+        known = _HEADS.read(message, budget_ms)
+        if known is not None:
+            return known
         parsed = _parse(pb.ModelInferRequest, message)
         raws: list[Buffer] = list(parsed.raw_input_contents)
     else:
         header, raws = _split(memoryview(message), _RAW_INPUT)
         parsed = _parse(pb.ModelInferRequest, header)
     parameters = parameters_of(parsed.parameters) if parsed.parameters else NO_PARAMETERS
-    return InferRequest(
+    request = InferRequest(
         model=parsed.model_name,
         inputs=_tensors(parsed.inputs, raws),
         version=parsed.model_version,
@@ -73,20 +82,23 @@ def decode_request(message: Buffer, *, budget_ms: float | None = None) -> InferR
         parameters=parameters,
         budget_ms=_budget_ms(parameters, budget_ms) if parameters else budget_ms,
     )
+    if small:
+        _HEADS.learn(message, request, raws)
+    return request
 
 
 def encode_answer(answer: InferAnswer) -> Parts:
     """The answer as a `ModelInferResponse`."""
-    message = pb.ModelInferResponse(model_name=answer.model, model_version=answer.version, id=answer.id)
-    return _encode(message, answer.outputs, message.outputs, answer.parameters, _RAW_OUTPUT)
+    head = answer_head(answer.model, answer.version) + answer_id(answer.id)
+    return _encode(head, answer.outputs, answer.parameters, _RAW_OUTPUT)
 
 
 def encode_stream_answer(answer: InferAnswer) -> Parts:
     """The answer as one `ModelStreamInferResponse`, marked as the last one for its request."""
-    message = pb.ModelInferResponse(model_name=answer.model, model_version=answer.version, id=answer.id)
-    message.parameters["triton_final_response"].bool_param = True
-    parts = _encode(message, answer.outputs, message.outputs, answer.parameters, _RAW_OUTPUT)
-    return [b"\x12" + _varint(sum(map(len, parts))), *parts]
+    head = answer_head(answer.model, answer.version) + answer_id(answer.id)
+    parameters = {**answer.parameters, "triton_final_response": True}
+    parts = _encode(head, answer.outputs, parameters, _RAW_OUTPUT)
+    return [b"\x12" + varint(sum(map(len, parts))), *parts]
 
 
 def encode_stream_error(text: str, request_id: str) -> Parts:
@@ -105,7 +117,7 @@ def encode_request(request: InferRequest) -> Parts:
     parameters = dict(request.parameters)
     if request.budget_ms is not None:
         parameters["deadline_ms"] = float(request.budget_ms)
-    return _encode(message, request.inputs, message.inputs, parameters, _RAW_INPUT)
+    return _encode(message.SerializeToString(), request.inputs, parameters, _RAW_INPUT)
 
 
 def decode_answer(message: Buffer) -> InferAnswer:
@@ -124,20 +136,6 @@ def decode_answer(message: Buffer) -> InferAnswer:
 def parameters_of(entries: Mapping[str, Any]) -> Parameters:
     """A map of `InferParameter` as plain values."""
     return {name: _parameter(name, entry) for name, entry in entries.items()}
-
-
-def set_parameters(entries: Any, parameters: Parameters) -> None:
-    """Plain values into a map of `InferParameter`."""
-    for name, value in parameters.items():
-        entry = entries[name]
-        if isinstance(value, str):
-            entry.string_param = value
-        elif isinstance(value, bool):
-            entry.bool_param = value
-        elif isinstance(value, int) and -(2**63) <= value < 2**63:
-            entry.int64_param = value
-        else:
-            entry.double_param = value
 
 
 def parse_message(kind: Any, message: Buffer) -> Any:
@@ -209,16 +207,14 @@ def _typed_tensor(one: Any) -> Tensor:
     return Tensor(name, datatype, np.fromiter(elements, dtype=dtype, count=count).reshape(shape))
 
 
-def _encode(message: Any, tensors: Iterable[Tensor], described: Any, parameters: Parameters, tag: int) -> Parts:
-    """`message` with its tensors and parameters: the header serialised, each raw tensor behind it."""
-    for tensor in tensors:
-        described.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.array.shape)
-    set_parameters(message.parameters, parameters)
-    parts: Parts = [message.SerializeToString()]
+def _encode(head: bytes, tensors: Iterable[Tensor], parameters: Parameters, tag: int) -> Parts:
+    """A message that starts with `head`: then its parameters, what it says of each tensor, and the raw tensors."""
+    parts: Parts = [head, parameter_entries(parameters)]
+    parts += [tensor_head(tensor.name, tensor.datatype, tensor.array.shape) for tensor in tensors]
     size = 0
     for tensor in tensors:
         raw = raw_from_tensor(tensor)
-        parts.append(bytes((tag,)) + _varint(len(raw)))
+        parts.append(bytes((tag,)) + varint(len(raw)))
         parts.append(raw)
         size += len(raw)
     return [b"".join(parts)] if size <= _JOIN_BYTES_MAX else parts
@@ -336,18 +332,6 @@ def _read_varint(message: memoryview, position: int) -> tuple[int, int]:
         shift += 7
         if shift > 63:
             raise Invalid("message_malformed", "The message has a number of more than ten bytes.")
-
-
-def _varint(number: int) -> bytes:
-    """A whole number from 0 in the wire's variable length."""
-    if number < 0x80:
-        return bytes((number,))
-    made = bytearray()
-    while number >= 0x80:
-        made.append(number & 0x7F | 0x80)
-        number >>= 7
-    made.append(number)
-    return bytes(made)
 
 
 def _truncated() -> Invalid:
