@@ -1,4 +1,4 @@
-"""Footprint benchmark: the size of the installed core, its wheel, and the time of `import littoral`.
+"""Footprint benchmark: the size of the core as pip leaves it and after use, its wheel, and `import littoral`.
 
     python benchmarks/footprint.py --out FILE.jsonl
 
@@ -8,6 +8,7 @@ Memory, cold start and idle processor use of a running server are part of `servi
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -37,11 +38,29 @@ def build_wheel(folder: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def install(folder: Path, wheel: Path) -> Path:
+def install(folder: Path, wheel: Path, *flags: str) -> Path:
     """A fresh environment with the wheel and what it needs; the folder of its packages."""
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    subprocess.run([str(folder / "bin" / "python"), "-m", "pip", "install", "-q", str(wheel)], check=True)
+    subprocess.run([str(folder / "bin" / "python"), "-m", "pip", "install", "-q", *flags, str(wheel)], check=True)
     return next((folder / "lib").glob("python*/site-packages"))
+
+
+def ours(packages: Path) -> list[Path]:
+    """What was installed beside what a fresh environment has."""
+    return [each for each in packages.iterdir() if not each.name.startswith(NOT_COUNTED)]
+
+
+def megabytes(entries: list[Path], pattern: str = "*") -> float:
+    return sum(size_of(each, pattern) for each in entries) / 1e6
+
+
+def sizes_by_use(folder: Path, wheel: Path) -> dict[str, float]:
+    """Sizes of a core that pip did not compile: as installed, and after a demonstration served pictures with it."""
+    packages = install(folder, wheel, "--no-compile")
+    fresh_mb = megabytes(ours(packages))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    subprocess.run([str(folder / "bin" / "littoral"), "demo"], check=True, stdout=subprocess.DEVNULL, env=environment)
+    return {"uncompiled_mb": fresh_mb, "used_mb": megabytes(ours(packages))}
 
 
 def seconds_of(python: Path, code: str) -> float:
@@ -64,15 +83,16 @@ def main(words: list[str]) -> None:
         lines.write(**facts.run_facts("footprint", words))
         wheel = build_wheel(Path(folder))
         packages = install(Path(folder) / "environment", wheel)
-        entries = [each for each in packages.iterdir() if not each.name.startswith(NOT_COUNTED)]
-        sizes = sorted(((size_of(each), each.name) for each in entries), reverse=True)
-        for size, name in sizes[:LARGEST]:
-            lines.write(kind="package", name=name, size_mb=size / 1e6)
+        entries = ours(packages)
+        sizes = sorted(((size_of(each), each) for each in entries), reverse=True)
+        for size, each in sizes[:LARGEST]:
+            lines.write(kind="package", name=each.name, size_mb=size / 1e6, bytecode_mb=megabytes([each], "*.pyc"))
         lines.write(
             kind="footprint",
-            installed_mb=sum(size for size, _ in sizes) / 1e6,
-            bytecode_mb=sum(size_of(each, "*.pyc") for each in entries if each.is_dir()) / 1e6,
-            distributions=sum(name.endswith(".dist-info") for _, name in sizes),
+            installed_mb=megabytes(entries),
+            bytecode_mb=megabytes([each for each in entries if each.is_dir()], "*.pyc"),
+            **sizes_by_use(Path(folder) / "uncompiled", wheel),
+            distributions=sum(each.name.endswith(".dist-info") for each in entries),
             wheel_mb=wheel.stat().st_size / 1e6,
             import_ms=import_ms(Path(folder) / "environment" / "bin" / "python"),
         )

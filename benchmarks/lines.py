@@ -26,14 +26,35 @@ class Lines:
 
 
 @contextmanager
-def lines_to(path: Path | None) -> Iterator[Lines]:
-    """Lines that go to a file, whose folder is made where it is missing, or to standard output."""
+def lines_to(path: Path | None, *, append: bool = False) -> Iterator[Lines]:
+    """Lines that go to a file, whose folder is made where it is missing, or to standard output.
+
+    `append` keeps what an earlier run wrote there, in front of the new lines.
+    """
     if path is None:
         yield Lines(sys.stdout)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as out:
-        yield Lines(out)
+    earlier = read(path) if append and path.exists() else []
+    with path.open("a" if append else "w") as out:
+        lines = Lines(out)
+        lines.kept += earlier
+        yield lines
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines of a results file."""
+    return [json.loads(line) for line in path.read_text().splitlines() if line]
+
+
+def next_round(kept: list[dict[str, Any]], facts: dict[str, Any]) -> int:
+    """The number of the next round; runs of another commit or machine are not mixed with these."""
+    for line in kept:
+        if line["kind"] == "run":
+            for fact in ("commit", "cpu", "cores", "kernel", "python"):
+                if line[fact] != facts[fact]:
+                    raise SystemExit(f"the file's {fact} is {line[fact]}, this run's {facts[fact]}; start a new file")
+    return 1 + max((line["round"] for line in kept if "round" in line), default=-1)
 
 
 def reason(error: Exception) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.lines import read
 from benchmarks.placement_table import NAMES
-from benchmarks.table import read
 from littoral.cli.drawing import Area, Drawing, Line, Mark, Text, to_svg
 
 COLOURS = {

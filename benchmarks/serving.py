@@ -28,7 +28,7 @@ import numpy as np
 from benchmarks import arms, facts, load, models, table
 from benchmarks.arms import Arm
 from benchmarks.exchange import Exchange
-from benchmarks.lines import Lines, lines_to, reason
+from benchmarks.lines import Lines, lines_to, next_round, reason
 from benchmarks.models import Subject
 from benchmarks.peers import environments
 from benchmarks.servers import Server, StartError, running
@@ -40,7 +40,7 @@ ANSWERS_MIN = 4
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    rounds: int
+    rounds: range
     seconds: float
     seconds_max: float
     idle_s: float
@@ -169,14 +169,14 @@ class Visit:
 
 def run(lines: Lines, settings: Settings, kept: list[Arm], subjects: list[Subject]) -> None:
     failed: set[str] = set()
-    for turn in range(settings.rounds):
+    for turn in settings.rounds:
         for subject in subjects:
             order = kept[turn % len(kept) :] + kept[: turn % len(kept)]
             with engine_loop(subject, settings.server_core) as engine:
                 for arm in order:
                     if arm.name in failed:
                         continue
-                    print(f"round {turn + 1}/{settings.rounds}: {subject.name}: {arm.name}", file=sys.stderr)
+                    print(f"round {turn + 1}/{settings.rounds.stop}: {subject.name}: {arm.name}", file=sys.stderr)
                     try:
                         Visit(lines, settings, arm, subject, turn).run(engine)
                     except Exception as error:  # noqa: BLE001  one peer's fault must not lose the others' figures
@@ -217,6 +217,7 @@ def parse_arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a short run: less exact")
     parser.add_argument("--cores", default="0,1", help="the server's core and the client's (default 0,1)")
     parser.add_argument("--out", type=Path, help="write the JSON lines here instead of to standard output")
+    parser.add_argument("--append", action="store_true", help="add rounds to what --out holds, if all else is the same")
     return parser.parse_args(words)
 
 
@@ -225,13 +226,18 @@ def main(words: list[str]) -> None:
     load.require_h2load()
     server_core, client_core = (int(core) for core in arguments.cores.split(","))
     os.sched_setaffinity(0, {client_core})
-    with tempfile.TemporaryDirectory(prefix="littoral-benchmark-") as folder, lines_to(arguments.out) as lines:
-        lines.write(**facts.run_facts("serving", words), load_generator=load.h2load_version())
+    with (
+        tempfile.TemporaryDirectory(prefix="littoral-benchmark-") as folder,
+        lines_to(arguments.out, append=arguments.append) as lines,
+    ):
+        run_facts = facts.run_facts("serving", words)
+        first = next_round(lines.kept, run_facts)
+        lines.write(**run_facts, load_generator=load.h2load_version())
         only = words_of(arguments.arms) or None
         pythons = prepare(lines, arguments.envs, arms.needed(words_of(arguments.peers), only=only))
         kept = arms.chosen(pythons, only=only)
         settings = Settings(
-            rounds=arguments.rounds or (2 if arguments.quick else 4),
+            rounds=range(first, first + (arguments.rounds or (2 if arguments.quick else 4))),
             seconds=arguments.seconds or (0.7 if arguments.quick else 1.0),
             seconds_max=2.0 if arguments.quick else 4.0,
             idle_s=1.0 if arguments.quick else 2.0,

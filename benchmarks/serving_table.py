@@ -97,7 +97,7 @@ def render(lines: Iterable[dict[str, Any]]) -> str:
     ]
     rounds = len({turn for each in summary.loads.values() for turn in each})
     parts = [
-        f"Bare engine, p50: {', '.join(engines)}. Medians of {rounds} rounds.",
+        f"Bare engine, p50: {', '.join(engines)}. Medians of up to {rounds} rounds.",
         table(HEADS, [row(summary, arm) for arm in present]),
         verdicts(summary),
         "\n".join(notes(summary)),

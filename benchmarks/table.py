@@ -8,7 +8,6 @@ python benchmarks/table.py benchmarks/results/serving.jsonl --into README.md --c
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -28,6 +27,7 @@ from benchmarks import (
     serving_table,
     splits_table,
 )
+from benchmarks.lines import read
 
 Line = dict[str, Any]
 RENDERERS: dict[str, Callable[[Iterable[Line]], str]] = {
@@ -42,10 +42,6 @@ RENDERERS: dict[str, Callable[[Iterable[Line]], str]] = {
     "splits": splits_table.render,
     "delivery_idle": delivery_idle_table.render,
 }
-
-
-def read(path: Path) -> list[Line]:
-    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
 
 
 def benchmark_of(lines: list[Line]) -> str:

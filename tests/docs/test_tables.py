@@ -15,6 +15,7 @@ from urllib.request import urlopen
 import msgspec
 import pytest
 from benchmarks import table
+from benchmarks.lines import read
 
 import littoral
 from docs.collect import ROOT, fenced, sections, tables
@@ -275,7 +276,7 @@ def test_a_table_of_figures_is_the_one_that_its_file_gives(name: str) -> None:
     # when there are results
     if results.is_file():
         # then a page shows them, as they are drawn anew
-        drawn = table.render(table.read(results)).strip()
+        drawn = table.render(read(results)).strip()
         assert blocks, f"no page shows {results.name}; give one the marks {begin} and {end}"
         assert [block for block in blocks if block != drawn] == []
     else:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.lines import lines_to, next_round, read
 from benchmarks.serving_table import render
 from benchmarks.summary import Cell, summarise
 from benchmarks.targets import MET, MISSED, TARGETS, UNKNOWN, Target
@@ -135,3 +137,22 @@ def test_the_table_names_machine_commit_and_command() -> None:
     assert "A processor, 2 cores" in drawn
     assert "commit `0123456789ab`" in drawn
     assert "`python benchmarks/serving.py`" in drawn
+
+
+def test_rounds_are_added_to_those_of_the_same_commit_and_machine_only(tmp_path: Path) -> None:
+    # given a file with a run of two rounds
+    path = tmp_path / "serving.jsonl"
+    with lines_to(path) as lines:
+        lines.write(**FACTS)
+        for turn in range(2):
+            lines.write(**load_line("littoral", turn, per_s=100))
+
+    # when another run is added
+    with lines_to(path, append=True) as lines:
+        first = next_round(lines.kept, FACTS)
+        lines.write(**load_line("littoral", first, per_s=700))
+        with pytest.raises(SystemExit, match="commit"):
+            next_round(lines.kept, FACTS | {"commit": "other"})
+
+    # then its rounds follow the others
+    assert summarise(read(path)).loads[CELL][2]["per_s"] == 700
