@@ -88,9 +88,25 @@ class FrameReader:
         """Takes what has arrived. Raises `ConnectionFault`, after which nothing more may be read."""
         if len(self._preface) < len(wire.PREFACE):
             chunk = self._read_preface(chunk)
-        if self._rest:
-            chunk = memoryview(self._rest + chunk)
+        while self._rest and len(chunk) and not self.stopped:
+            # Only what ends the frame's head, or a small frame, is joined: a copy of all that came would cost more.
+            wanted = self._missing()
+            joined = memoryview(self._rest + chunk[:wanted])
             self._rest = b""
+            chunk = chunk[wanted:]
+            self._read_frames(joined)
+        if len(chunk):
+            self._read_frames(chunk)
+
+    def _missing(self) -> int:
+        """How many bytes more make a frame of the beginning at hand, or at first its head."""
+        if len(self._rest) < HEADER_BYTES:
+            return HEADER_BYTES - len(self._rest)
+        high, low, *_ = HEADER.unpack_from(self._rest)
+        length: int = high << 8 | low
+        return max(1, HEADER_BYTES + length - len(self._rest))
+
+    def _read_frames(self, chunk: memoryview) -> None:
         position, end = 0, len(chunk)
         if self._left or self._padding_left:
             position = self._read_body(chunk, 0)
