@@ -1,7 +1,7 @@
 """Memory that large bodies are received into: placed for the tensors in it, and used again once nobody looks at it.
 
-Fresh memory has to be mapped page by page while a body is copied into it, and is cold in the processor's caches. A
-tensor of 602 KB costs 0.1 ms less where the memory of the last one is taken again.
+Fresh memory has to be mapped page by page while a body is copied into it, and is cold in the processor's caches. With
+602 KB over HTTP and 8 in flight, a request took 3 to 15 % less processor time than before (medians of two runs).
 """
 
 from __future__ import annotations
