@@ -13,6 +13,7 @@ from littoral.core.errors import Corrupt, NotFound, Overloaded, Unavailable
 from littoral.model.model import Model
 from littoral.model.repository import ModelSource, ModelState
 from littoral.monitor.meters import Meters
+from littoral.runtime.runtime import Runtime
 from littoral.testing.engines import ScriptedEngine, scripted_model, scripted_source
 from unit.runtime.standing import answered, request, running, waits_for
 
@@ -158,6 +159,7 @@ async def test_retired_versions_are_closed_and_their_metrics_dropped() -> None:
         runtime.retire("m", keep=["3"])
         for engine in engines[:2]:
             await _until_closed(engine)
+        await _until_unavailable(runtime, "1", "2")
 
         # then the others are gone from table and metrics
         assert runtime.versions("m") == ("3",)
@@ -214,6 +216,7 @@ async def test_a_load_that_nobody_waits_for_any_more_leaves_no_open_model_behind
 
         # then the model is closed again
         await _until_closed(engine)
+        await _until_unavailable(runtime, "1")
         assert runtime.states()["m", "1"].state == "UNAVAILABLE"
 
 
@@ -226,6 +229,13 @@ async def test_measured_batch_sizes_are_shown() -> None:
     async with running(engine, clock=clock) as runtime:
         # then up to eight are joined
         assert runtime.find("m").batch_size_max == 8
+
+
+async def _until_unavailable(runtime: Runtime, *versions: str) -> None:
+    """An engine is closed on a thread of its own; the loop hears of it a little later."""
+    async with asyncio.timeout(20):
+        while any(runtime.states()["m", version].state == "UNLOADING" for version in versions):
+            await asyncio.sleep(0)
 
 
 async def _until_closed(engine: ScriptedEngine) -> None:
