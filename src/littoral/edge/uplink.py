@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from littoral.core.clock import Clock
-from littoral.core.errors import Denied, LittoralError, Plain
+from littoral.core.errors import Denied, LittoralError, Plain, Unavailable
 from littoral.edge.blob_source import FetchedBlobs
 from littoral.edge.membership import Joined
 from littoral.edge.renewing import Renewing
@@ -25,6 +25,7 @@ from littoral.net.desired import DesiredPoll, Following
 from littoral.net.flow_meters import families as flow_families
 from littoral.net.http import HubHttp
 from littoral.net.pacing import Metering
+from littoral.net.receiving import Receipt
 from littoral.net.resume import Transfers
 from littoral.net.sending import Sender
 from littoral.net.sending_terms import SendingCounts
@@ -35,6 +36,7 @@ from littoral.store.rules import STREAMS, Tally
 
 _LOG = log_of("edge.uplink")
 REPORT_GAP_S = 0.25
+LOOK_AFTER = 2  # failed reports
 _SITE = ("site",)
 REPORT_BACKOFF = BackoffLimits(first_s=1.0, pause_s_max=30.0, spread_s=5.0)
 
@@ -67,7 +69,7 @@ class Uplink:
         self._shipping = Shipping(
             Sender(chance, terms=terms_of(STREAMS)),
             outbox,
-            self._hub,
+            _Batches(self._hub),
             site=self._site,
             clock=clock,
             metering=metering,
@@ -142,9 +144,9 @@ class Uplink:
             except LittoralError as error:
                 if not self._reports.failures:
                     _LOG.warning("The hub does not hear this site; it goes on as it is.", code=error.code)
-                if isinstance(error, Denied):
-                    self._renewing.look_now()
                 self._reports.failed(now_s=now_s)
+                if isinstance(error, Denied) or self._reports.failures > LOOK_AFTER:
+                    self._renewing.look_now()  # perhaps the certificate has ended, and this machine slept through it
                 await asyncio.sleep(max(0.0, self._reports.until_s - self._clock.monotonic_s()))
                 continue
             if self._reports.failures or not self._reported_s:
@@ -164,6 +166,23 @@ class Uplink:
 
     def _begin(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(_for_ever(name, run)))
+
+
+class _Batches:
+    """The hub for the sender: whatever goes wrong is an error of ours, so that no batch is ever under way for good."""
+
+    def __init__(self, hub: HubHttp) -> None:
+        self._hub = hub
+
+    async def send(self, packed: bytes) -> Receipt:
+        """A batch up, its receipt back."""
+        try:
+            return await self._hub.send(packed)
+        except LittoralError:
+            raise
+        except Exception as error:
+            _LOG.error("A batch was not sent by our own fault; it is sent again.", fault=repr(error)[:300])
+            raise Unavailable("connection_lost", f"A batch was not sent: {error!r}.") from error
 
 
 async def _for_ever(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
