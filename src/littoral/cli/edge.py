@@ -29,7 +29,11 @@ def command() -> None:
 @click.option("--site", metavar="NAME", help="The name to join under. [default: the machine's name]")
 @click.option("--hub", metavar="URL", help="Another way to the hub: https://HOST:PORT. [default: as joined]")
 @click.option(
-    "--upstream", metavar="URL", help="Where the hub answers inferences; `none` asks nobody. [default: HUB, port 8444]"
+    "--upstream",
+    "upstreams",
+    multiple=True,
+    metavar="URL",
+    help="A server to ask where that is better, several times if need be; `none`: nobody. [default: the hub, port 8444]",
 )
 @click.option("--mqtt", metavar="URL", help="Open a door for devices at this broker: mqtt://HOST:PORT or mqtts://…")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0 for all.")
@@ -62,7 +66,7 @@ def run(
     token: str | None,
     site: str | None,
     hub: str | None,
-    upstream: str | None,
+    upstreams: tuple[str, ...],
     mqtt: str | None,
     host: str,
     http_port: int,
@@ -103,7 +107,7 @@ def run(
         workers=workers,
         api_key_file=api_key_file,
         hub=hub or "",
-        upstream=None if upstream == "none" else upstream or "",
+        upstreams=None if "none" in upstreams else upstreams,
         bounds=Bounds(max_escalation, upload_budget, audit),
         mqtt=mqtt or "",
         results_share=results,

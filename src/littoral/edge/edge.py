@@ -151,9 +151,9 @@ class Edge:
 
     def _node_settings(self, joined: Joined, hub: str, releases: Releases, results: Results) -> NodeSettings:
         settings = self._settings
-        upstream = settings.upstream
-        if upstream == "":
-            upstream = f"https://{_host(hub)}:{HUB_HTTP_PORT}"
+        upstreams = (
+            () if settings.upstreams is None else settings.upstreams or (f"https://{_host(hub)}:{HUB_HTTP_PORT}",)
+        )
         return NodeSettings(
             paths=(releases.models, *settings.paths),
             host=settings.host,
@@ -163,7 +163,7 @@ class Edge:
             workers=settings.workers,
             models_bytes_max=settings.models_bytes_max,
             api_key_file=settings.api_key_file,
-            upstreams=() if upstream is None else (upstream,),
+            upstreams=upstreams,
             upstream_tls=joined.identity.client_context(),
             bounds=settings.bounds,
             on_correction=results.correct,

@@ -14,8 +14,8 @@ HUB_HTTP_PORT = 8444
 class EdgeSettings:
     """One site's folder, its doors, and what it tells the hub.
 
-    `paths` are models of the site's own, served beside those that the hub assigns. `upstream` is where the hub answers
-    inferences ("": its host, port 8444; None: nothing is asked there). `results_share` of the answers become events,
+    `paths` are models of the site's own, served beside those that the hub assigns. `upstreams` are servers to ask where
+    that is better (none named: the hub, at port 8444; None: nobody). `results_share` of the answers become events,
     all where they are `results_durable`. Every `telemetry_every_s` seconds the machine is told of, and every
     `report_every_s` the hub hears that the site is there. `outbox_bytes_max` and `blobs_bytes_max` bound the disk.
     `metered` says when the link is paid by the byte ("always", "07:00-19:00"), so that what may wait does.
@@ -31,7 +31,7 @@ class EdgeSettings:
     models_bytes_max: int | None = None
     api_key_file: Path | None = None
     hub: str = ""
-    upstream: str | None = ""
+    upstreams: tuple[str, ...] | None = ()
     bounds: Bounds = field(default_factory=Bounds)
     mqtt: str = ""
     results_share: float = 1.0
