@@ -33,7 +33,7 @@ def command() -> None:
     "upstreams",
     multiple=True,
     metavar="URL",
-    help="A server to ask where that is better, several times if need be; `none`: nobody. [default: the hub, port 8444]",
+    help="A server to ask where that is better; may be given several times; `none`: nobody. [default: HUB, port 8444]",
 )
 @click.option("--mqtt", metavar="URL", help="Open a door for devices at this broker: mqtt://HOST:PORT or mqtts://…")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0 for all.")
