@@ -20,7 +20,7 @@ import httpx
 from contract.edge_stage import Running, Stage, ask, free_port, stage, until
 from models import doubling_onnx
 
-CYCLES = int(os.environ.get("LITTORAL_CRASH_CYCLES", "3"))
+CYCLES = int(os.environ.get("LITTORAL_CRASH_CYCLES", "2"))
 SEED = int(os.environ.get("LITTORAL_CRASH_SEED", "1"))
 ASKERS = 2
 
