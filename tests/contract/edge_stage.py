@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import socket
@@ -20,7 +19,6 @@ import httpx
 
 from contract.command import ENVIRONMENT, littoral
 from littoral.identity.contexts import unverified_context
-from littoral.model.release import pack_release
 
 SECONDS_MAX = 60.0
 QUICK = {**ENVIRONMENT, "PYTHONUNBUFFERED": "1"}
@@ -92,6 +90,7 @@ class Stage:
     folder: Path
     hub: Running
     hub_port: int
+    models_port: int
     running: list[Running] = field(default_factory=list)
     _admin: httpx.Client | None = None
 
@@ -144,22 +143,20 @@ class Stage:
         assert done.status == 0, done.err
         return folder
 
-    def edge(self, folder: Path, *more: str | Path) -> Running:
+    def edge(self, folder: Path, *more: str | Path, upstream: str = "none") -> Running:
         """`littoral edge run` on free ports."""
-        arguments = ["edge", "run", str(folder), "--json", "--http-port", "0", "--grpc-port", "0", "--upstream", "none"]
-        return self.run(folder.name, [*arguments, *map(str, more)])
+        arguments = ["edge", "run", str(folder), "--json", "--http-port", "0", "--grpc-port", "0"]
+        return self.run(folder.name, [*arguments, "--upstream", upstream, *map(str, more)])
 
     def push(self, path: Path, name: str) -> None:
-        """A model's files, and its release."""
-        release, places = pack_release(path, name=name)
-        for file in release.files:
-            self._upload(file.digest, places[file.digest].read_bytes())
-        files = [{"path": it.path, "digest": it.digest, "size_bytes": it.size_bytes} for it in release.files]
-        self.admin.post("/v1/models", json={"name": name, "files": files}).raise_for_status()
+        """`littoral models push`."""
+        done = littoral("models", "push", path, "--name", name, "--hub", self.hub_folder)
+        assert done.status == 0, done.err
 
     def assign(self, name: str, to: str) -> None:
-        """The newest version of a model to sites, at once."""
-        self.admin.post("/v1/assignments", json={"model": name, "to": to}).raise_for_status()
+        """`littoral models assign` of the newest version."""
+        done = littoral("models", "assign", name, "--to", to, "--hub", self.hub_folder)
+        assert done.status == 0, done.err
 
     def site(self, name: str) -> dict[str, Any]:
         """What the hub knows of a site."""
@@ -188,27 +185,17 @@ class Stage:
         for one in (*reversed(self.running), self.hub):
             one.kill()
 
-    def _upload(self, digest: str, content: bytes) -> None:
-        named = base64.b64encode(digest.encode()).decode()
-        tus = {"Tus-Resumable": "1.0.0"}
-        begun = self.admin.post(
-            "/v1/uploads", headers={**tus, "Upload-Length": str(len(content)), "Upload-Metadata": f"digest {named}"}
-        ).raise_for_status()
-        offset = int(begun.headers.get("upload-offset", "0"))
-        if offset < len(content):
-            headers = {**tus, "Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
-            self.admin.patch(begun.headers["location"], content=content[offset:], headers=headers).raise_for_status()
-
 
 @contextmanager
 def stage(folder: Path) -> Iterator[Stage]:
     """A hub that was made and runs; everything is killed at the end."""
     made = littoral("hub", "init", folder / "hub", "--json", LITTORAL_ADMIN_PASSWORD="correct horse battery")
     assert made.status == 0, made.err
-    port = free_port()
-    hub = Running(["hub", "run", str(folder / "hub"), "--port", str(port), "--json"], folder / "hub.log")
+    port, models_port = free_port(), free_port()
+    ports = ["--port", str(port), "--http-port", str(models_port), "--grpc-port", "0"]
+    hub = Running(["hub", "run", str(folder / "hub"), *ports, "--json"], folder / "hub.log")
     hub.start()
-    one = Stage(folder, hub, port)
+    one = Stage(folder, hub, port, models_port)
     try:
         yield one
     finally:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import httpx
+
 from contract.broker import device, mosquitto
 from contract.command import littoral
 from contract.edge_stage import ask, stage, until
@@ -104,6 +106,30 @@ def test_a_model_that_fails_its_self_test_is_told_at_the_hub_and_replaces_nothin
         assert ask(url, "still") == TWICE
         kinds = {event["kind"] for event in here.events(site="cam-1", stream="audit")}
         assert {"site_started", "model_applied", "model_failed"} <= kinds
+
+
+def test_the_hub_is_an_upstream_over_mutual_tls_and_missed_by_nobody_when_it_is_gone(tmp_path: Path) -> None:
+    with stage(tmp_path) as here:
+        # given a site and a hub that serve the same model
+        here.push(doubling_onnx(tmp_path / "made" / "m.onnx"), "m")
+        here.assign("m", "*")
+        upstream = f"https://127.0.0.1:{here.models_port}"
+        edge = here.edge(here.join("cam-1"), "--report-s", "1", upstream=upstream)
+        url = f"http://{edge.ready['http']}"
+        until(lambda: not here.site("cam-1")["difference"], "the site is as desired")
+
+        # when requests come
+        def answered() -> bool:
+            assert ask(url, "any") == TWICE
+            told = httpx.get(f"{url}/metrics", trust_env=False).text
+            return f'littoral_upstream_answers_total{{upstream="{upstream}"}} 0.0' not in told and (
+                "littoral_upstream_answers_total{" in told
+            )
+
+        # then the hub is looked at and answers, and once it is dead the site still does
+        until(answered, "the hub answers an inference")
+        here.hub.kill()
+        assert [ask(url, f"alone-{number}") for number in range(20)] == [TWICE] * 20
 
 
 def test_a_reading_that_a_device_publishes_is_at_the_hub_once(tmp_path: Path) -> None:
