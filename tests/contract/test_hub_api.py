@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -272,3 +273,32 @@ def test_a_revoked_site_does_not_renew_not_even_after_its_name_was_restored(stag
         with pytest.raises(Denied) as refused:
             converse(renewing(site.identity), stage.url)
         assert refused.value.code == "certificate_revoked"
+
+
+def test_a_site_that_waits_is_told_at_once_what_it_should_live_by(stage: Stage, tmp_path: Path) -> None:
+    # given a site that waits for something to live by
+    site = stage.join("edge-4", tmp_path, labels={"line": "9"})
+    before = site.client.get("/v1/desired").json()["version"]
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(site.client.get, "/v1/desired", params={"after": before, "wait_s": 15})
+
+        # when another site is shut out, which every site has to know
+        stage.join("edge-3", tmp_path / "other")
+        stage.admin.post("/v1/sites/edge-3/revoke").raise_for_status()
+
+        # then it is told
+        told = waiting.result(timeout=15).json()
+    assert told["version"] > before
+    assert "edge-3" in str(told["documents"])
+
+
+def test_a_hub_that_stops_lets_go_of_sites_that_wait(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with running(tmp_path / "h") as stage, ThreadPoolExecutor() as pool:
+        site = stage.join("edge-1", tmp_path / "edge")
+        waiting = pool.submit(site.client.get, "/v1/desired", params={"after": 0, "wait_s": 50})
+        stage.until(bool, stream="presence")
+
+        stage.call(lambda: stage.hub.stop(grace_s=5.0))
+
+        assert waiting.result(timeout=10).status_code == 204
+    assert "Exception" not in caplog.text

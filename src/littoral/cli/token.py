@@ -35,7 +35,7 @@ def new(
     ca: Path | None,
     as_json: bool,
 ) -> None:
-    """Make a token and print it; it is shown this once. A site spends it with: littoral join TOKEN."""
+    """Make a token and print it; it is shown this once. A site spends it with: littoral join --token TOKEN."""
     from littoral.cli.hub_person import hub_person
     from littoral.cli.table import json_line
     from littoral.fleet.selector import read_labels

@@ -60,6 +60,11 @@ class Asked:
     query: Any = None
     _began_s: float = field(default_factory=time.monotonic)
 
+    async def gone(self) -> None:
+        """Returns when the caller went away; for routes that wait."""
+        while (await self.request.receive())["type"] != "http.disconnect":
+            pass
+
     def pieces(self, *, bytes_max: int) -> AsyncIterator[bytes]:
         """The body as it comes; see `read_pieces`."""
         return read_pieces(self.request, self.limits, bytes_max=bytes_max)

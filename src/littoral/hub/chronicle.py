@@ -18,6 +18,7 @@ from littoral.core.event import Event
 from littoral.hub import events
 from littoral.hub.database import Database
 from littoral.hub.schema import MARKS
+from littoral.hub.signal import Signal
 from littoral.monitor.log import log_of
 from littoral.plan.allowance import TimedAllowance
 
@@ -27,7 +28,10 @@ REFUSALS_AT_ONCE = 100.0
 
 
 class Chronicle:
-    """Writes the hub's own log; used on the hub's loop, `note` inside anybody's transaction."""
+    """Writes the hub's own log; used on the hub's loop, `note` inside anybody's transaction.
+
+    `fresh` fires when there are new events, the hub's own or a site's: whoever stores some beside `record` fires it.
+    """
 
     def __init__(self, database: Database, *, site: str, clock: Clock) -> None:
         self.site = site
@@ -36,6 +40,7 @@ class Chronicle:
         self._log = "hub-" + secrets.token_hex(8)  # drawn anew with every start: nothing to restore, nothing to reuse
         self._allowance = TimedAllowance(REFUSALS_PER_S, REFUSALS_AT_ONCE)
         self._left_out = 0
+        self.fresh = Signal()
 
     def note(self, connection: Connection, stream: str, kind: str, facts: Mapping[str, Plain]) -> None:
         """Adds one event of the hub's own to the transaction that is under way."""
@@ -48,6 +53,7 @@ class Chronicle:
     async def record(self, stream: str, kind: str, **facts: Plain) -> None:
         """Adds one event of the hub's own in a transaction for it."""
         await self._database.write(lambda connection: self.note(connection, stream, kind, facts))
+        self.fresh.fire()
 
     async def refusal(self, kind: str, **facts: Plain) -> None:
         """Notes that somebody was refused, in the log at once and as an audit event within the rate."""

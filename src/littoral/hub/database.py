@@ -42,7 +42,14 @@ READERS = 4
 WAITING_MAX = 4096
 TOGETHER_MAX = 256
 BUSY_MS_MAX = 5_000
-_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_MS_MAX}", "journal_size_limit=67108864")
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    f"busy_timeout={BUSY_MS_MAX}",
+    "journal_size_limit=67108864",
+    "wal_autocheckpoint=8000",  # pages: 32 MB, so that a busy hub writes a page that changes often once, not each time
+    "cache_size=-65536",  # 64 MB: the ends of both indices stay at hand
+)
 _ADVISORY = 0x117702A1
 """The number of PostgreSQL's advisory lock that says "a hub runs on this database"."""
 

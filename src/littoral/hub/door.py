@@ -161,7 +161,7 @@ class Door:
             connection.shutdown()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
-                while self._state.connections:
+                while self._state.connections or self._state.tasks:
                     await asyncio.sleep(_CLOSING_S)
         for task in list(self._state.tasks):
             task.cancel()

@@ -19,9 +19,7 @@ from littoral.hub.watching import Watching
 
 @dataclass(slots=True)
 class Parts:
-    """`events_fresh` fires when events were stored, `desired_fresh` when a site should live by something else,
-    `models_fresh` when the registry changed.
-    """
+    """`desired_fresh` fires when a site should live by something else, `models_fresh` when the registry changed."""
 
     database: Database
     clock: Clock
@@ -31,10 +29,14 @@ class Parts:
     tally: Tally
     followers: Followers
     watching: Watching
-    events_fresh: Signal = field(default_factory=Signal)
     desired_fresh: Signal = field(default_factory=Signal)
     models_fresh: Signal = field(default_factory=Signal)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def events_fresh(self) -> Signal:
+        """Fires when events were stored."""
+        return self.chronicle.fresh
 
     def desired_changed(self, versions: Mapping[str, int]) -> None:
         """Wakes the sites that should live by something else from now on."""

@@ -196,15 +196,30 @@ class SiteVerbs:
         query: DesiredQuery = asked.query
         standing = self._standing(asked.caller.site)
         await parts.attendance.heard(standing.name)
-        end_s = parts.clock.monotonic_s() + min(query.wait_s, asked.limits.wait_s_max)
-        while True:
-            seen = parts.desired_fresh.count
-            if standing.desired_version != query.after:  # also where the site knows more: its hub was restored
-                wanted = await parts.database.read(lambda connection: desired.desired(connection, standing.name))
-                return answer(_desired_view(wanted))
-            left_s = end_s - parts.clock.monotonic_s()
-            if left_s <= 0 or parts.stopping.is_set() or not await parts.desired_fresh.after(seen, timeout_s=left_s):
-                return nothing()
+        if standing.desired_version == query.after and query.wait_s > 0:
+            await self._await_change(asked, standing, query)
+        if standing.desired_version == query.after:
+            return nothing()
+        # Also where the site knows more than the hub, which then was restored from a back-up.
+        wanted = await parts.database.read(lambda connection: desired.desired(connection, standing.name))
+        return answer(_desired_view(wanted))
+
+    async def _await_change(self, asked: Asked, standing: Standing, query: DesiredQuery) -> None:
+        """Waits until there is something else to live by, the time is over, the site is gone or the hub stops."""
+        parts = self._parts
+
+        async def changed() -> None:
+            while standing.desired_version == query.after and not parts.stopping.is_set():
+                await parts.desired_fresh.after(parts.desired_fresh.count, timeout_s=asked.limits.wait_s_max)
+
+        waiting = [asyncio.ensure_future(changed()), asyncio.ensure_future(asked.gone())]
+        try:
+            timeout_s = min(query.wait_s, asked.limits.wait_s_max)
+            await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
     async def report(self, asked: Asked) -> Response:
         """The site's word about itself; the one with the greater version is the later one."""
