@@ -34,10 +34,12 @@ from littoral.identity.certs import (
 from littoral.identity.keys import KeySigner, Signer, fingerprint, load_key, new_key, save_key
 from littoral.identity.peers import LIFETIME_S_MAX, SKEW_S
 from littoral.identity.private_files import make_folder, read_private, write_private
+from littoral.identity.reading import decoded
 from littoral.identity.spiffe import SpiffeId, check_domain, hub_id, site_id
 
 _DAY_S = 86_400.0
 _STATE = "authority.json"
+_STATE_BYTES_MAX = 1 << 20
 AUTHORITY_S = 3650 * _DAY_S
 AUTHORITIES_MAX = 6
 
@@ -142,13 +144,13 @@ class Authority:
         """The authority of a folder; `NotFound` (`authority_missing`) where there is none."""
         if not (folder / _STATE).exists():
             raise NotFound("authority_missing", f"{folder} has no authority. Make one: littoral hub init {folder}")
+        state = decoded(read_private(folder / _STATE), _State, bytes_max=_STATE_BYTES_MAX)
         try:
-            state = msgspec.json.decode(read_private(folder / _STATE), type=_State)
-            for entry in state.entries:
+            for entry in () if state is None else state.entries:
                 read_certificates(entry.certificate)
-        except (msgspec.DecodeError, Invalid):
-            state = _State("", ())
-        if not state.entries:
+        except Invalid:
+            state = None
+        if state is None or not state.entries:
             raise Corrupt("authority_wrong", f"{folder / _STATE} cannot be read. Put a copy back that can.")
         keys = FileKeyring(folder) if keyring is None else keyring
         return cls(folder, state, keys, Terms() if terms is None else terms)

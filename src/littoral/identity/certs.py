@@ -26,6 +26,17 @@ from littoral.identity.spiffe import SpiffeId, read_id
 CHAIN_BYTES_MAX = 32_768
 CHAIN_CERTIFICATES_MAX = 16
 _CSR_BYTES_MAX = 8_192
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` may raise over bytes that somebody made up; it reads much only when asked for it."""
 _COMMON_NAME_CHARACTERS_MAX = 64
 
 
@@ -110,7 +121,7 @@ def requested_key(csr_pem: str | bytes) -> ec.EllipticCurvePublicKey:
                 and request.is_signature_valid
             ):
                 return key
-        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        except UNREADABLE:
             pass
     raise Invalid(
         "request_unreadable", "The signing request is none for a key on P-256 that its sender holds. Make it anew."
@@ -125,7 +136,7 @@ def read_certificates(pem: str | bytes) -> tuple[x509.Certificate, ...]:
             found = tuple(x509.load_pem_x509_certificates(content))
             if len(found) <= CHAIN_CERTIFICATES_MAX:
                 return found
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except UNREADABLE:
         pass
     raise Invalid("certificate_unreadable", "There is no certificate to be read in what should hold one.")
 
@@ -145,7 +156,7 @@ def named_in(certificate: x509.Certificate) -> SpiffeId | None:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
+    except UNREADABLE:
         return None
     return read_id(uris[0]) if len(uris) == 1 else None
 
@@ -155,15 +166,45 @@ def span_of(certificate: x509.Certificate) -> Span:
     return Span(certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp())
 
 
+def key_in(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey | None:
+    """A certificate's key if it is on P-256, else None."""
+    try:
+        key = certificate.public_key()
+    except UNREADABLE:
+        return None
+    return key if isinstance(key, ec.EllipticCurvePublicKey) and is_p256(key) else None
+
+
 def issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
     """Whether `authority`, whose key must be on P-256, signed `certificate` itself with SHA-256."""
-    if not is_p256(authority.public_key()) or not isinstance(certificate.signature_hash_algorithm, hashes.SHA256):
-        return False
     try:
+        if key_in(authority) is None or not isinstance(certificate.signature_hash_algorithm, hashes.SHA256):
+            return False
         certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
+    except UNREADABLE:
         return False
     return True
+
+
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Whether a certificate says of its key that it may sign others."""
+    try:
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except UNREADABLE:
+        return False
+    return constraints.ca and usage.key_cert_sign
+
+
+def is_peer(certificate: x509.Certificate) -> bool:
+    """Whether a certificate is as our authority makes them for sites and hubs: it signs, and no certificates."""
+    try:
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except UNREADABLE:
+        return False
+    signs = usage.digital_signature and not usage.key_cert_sign and not usage.crl_sign
+    return not constraints.ca and signs and key_in(certificate) is not None
 
 
 def _begun(

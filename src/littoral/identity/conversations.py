@@ -27,12 +27,14 @@ from littoral.identity.certs import pem_of
 from littoral.identity.contexts import PeerContext, client_context, unverified_context
 from littoral.identity.enrol import JoinToken, Redeemed, TokenEntry, domain_of, pinned_authority, redeem
 from littoral.identity.peers import Rules
+from littoral.identity.reading import decoded
 from littoral.identity.renewal import IssuedReply, renewal_request
 from littoral.identity.site import SiteIdentity
 from littoral.identity.spiffe import SpiffeId, hub_id, site_id
 from littoral.identity.statements import TimeStatement, new_nonce, read_statement, stated_s
 
 JOIN_BYTES_MAX = 32_768
+REPLY_BYTES_MAX = 131_072
 T = TypeVar("T")
 
 
@@ -67,12 +69,10 @@ class JoinRequest(msgspec.Struct, frozen=True):
 
 def read_join(body: bytes) -> JoinRequest:
     """A request to join as it came; `Invalid` (`request_unreadable`), which quotes nothing, for anything else."""
-    try:
-        if len(body) <= JOIN_BYTES_MAX:
-            return msgspec.json.decode(body, type=JoinRequest)
-    except msgspec.DecodeError:
-        pass
-    raise Invalid("request_unreadable", "The request to join cannot be read. Send number, secret, site and csr.")
+    found = decoded(body, JoinRequest, bytes_max=JOIN_BYTES_MAX)
+    if found is None:
+        raise Invalid("request_unreadable", "The request to join cannot be read. Send number, secret, site and csr.")
+    return found
 
 
 def joining(token: JoinToken, site: str, identity: SiteIdentity) -> Talk[None]:
@@ -132,8 +132,7 @@ def _pinned(authority: x509.Certificate, domain: str, identity: SiteIdentity | N
 
 
 def _install(identity: SiteIdentity, reply: bytes, who: SpiffeId) -> None:
-    try:
-        issued = msgspec.json.decode(reply, type=IssuedReply)
-    except msgspec.DecodeError as error:
-        raise Denied("certificate_wrong", "The hub's answer holds no certificate. Ask again.") from error
+    issued = decoded(reply, IssuedReply, bytes_max=REPLY_BYTES_MAX)
+    if issued is None:
+        raise Denied("certificate_wrong", "The hub's answer holds no certificate. Ask again.")
     identity.install(issued.chain, issued.bundle, expect=who)

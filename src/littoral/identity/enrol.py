@@ -20,8 +20,9 @@ from cryptography.x509 import SubjectAlternativeName, UniformResourceIdentifier
 
 from littoral.core.errors import Denied, Invalid, LittoralError
 from littoral.core.ident import check_name
-from littoral.identity.certs import certificate_digest, read_certificates, requested_key
+from littoral.identity.certs import UNREADABLE, certificate_digest, read_certificates, requested_key
 from littoral.identity.keys import fingerprint
+from littoral.identity.reading import decoded
 from littoral.identity.spiffe import check_domain
 
 _PREFIX = "littoral-join-1."
@@ -81,12 +82,12 @@ class JoinToken:
         if text.strip().startswith(_PREFIX) and len(packed) <= _TOKEN_CHARACTERS_MAX:
             try:
                 content = base64.b64decode(packed + "=" * (-len(packed) % 4), altchars=b"-_", validate=True)
-                found = msgspec.json.decode(content, type=_Token)
-                token = cls(found.hub, found.pin, found.number, found.secret)
-                if token.hub.startswith("https://") and token.text() == text.strip():
-                    return token
-            except (binascii.Error, ValueError, msgspec.DecodeError):
-                pass
+            except (binascii.Error, ValueError):
+                content = b""
+            found = decoded(content, _Token, bytes_max=_TOKEN_CHARACTERS_MAX)
+            token = None if found is None else cls(found.hub, found.pin, found.number, found.secret)
+            if token is not None and token.hub.startswith("https://") and token.text() == text.strip():
+                return token
         # Not chained: the library's error could quote the token.
         raise Invalid("token_unreadable", "This is no join token. Copy it whole, or make one: littoral token new")
 
@@ -154,7 +155,7 @@ def domain_of(authority: x509.Certificate) -> str:
         uris = names.get_values_for_type(UniformResourceIdentifier)
         if len(uris) == 1 and uris[0].startswith("spiffe://"):
             return check_domain(uris[0].removeprefix("spiffe://"))
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError, Invalid):
+    except (*UNREADABLE, Invalid):
         pass
     raise Denied("hub_unproven", "The authority's certificate names no trust domain. Ask for another token.")
 

@@ -13,14 +13,16 @@ import msgspec
 from cryptography import x509
 
 from littoral.core.errors import Corrupt, Denied
-from littoral.identity.certs import issued_by, named_in, span_of
-from littoral.identity.keys import fingerprint, is_p256
+from littoral.identity.certs import UNREADABLE, is_peer, issued_by, key_in, named_in, span_of
+from littoral.identity.keys import fingerprint
+from littoral.identity.reading import decoded
 from littoral.identity.spiffe import SpiffeId
 
 SKEW_S = 300.0
 """How far two clocks may be apart without anybody being refused."""
 LIFETIME_S_MAX = 86_400.0
 """How long a site's or the hub's certificate holds, at most."""
+REVOCATIONS_BYTES_MAX = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,19 @@ class Revocations(msgspec.Struct, frozen=True):
 
 def read_revocations(body: bytes) -> Revocations:
     """What `words` wrote; `Corrupt` (`revocations_unreadable`) for anything else."""
-    try:
-        return msgspec.json.decode(body, type=Revocations)
-    except msgspec.DecodeError as error:
+    found = decoded(body, _Words, bytes_max=REVOCATIONS_BYTES_MAX)
+    if found is None:
         raise Corrupt(
             "revocations_unreadable", "The list of revoked identities cannot be read. Send the whole list again."
-        ) from error
+        )
+    return Revocations(found.keys, found.sites)
+
+
+class _Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Both lists are said, also when they are empty: another document must not pass for "nothing is revoked"."""
+
+    keys: frozenset[str]
+    sites: frozenset[str]
 
 
 NOTHING_REVOKED = Revocations()
@@ -81,7 +90,7 @@ def site_of(certificate_der: bytes) -> str | None:
     """The site that a peer's certificate names, or None. Only for certificates that a handshake has verified."""
     try:
         who = named_in(x509.load_der_x509_certificate(certificate_der))
-    except ValueError:
+    except UNREADABLE:
         return None
     return None if who is None else who.site
 
@@ -90,7 +99,7 @@ def judge_der(certificate_der: bytes, rules: Rules) -> Peer:
     """`judge` for a certificate as it came from the wire."""
     try:
         certificate = x509.load_der_x509_certificate(certificate_der)
-    except ValueError as error:
+    except UNREADABLE as error:
         raise Denied("certificate_wrong", "The peer's certificate cannot be read.") from error
     return judge(certificate, rules)
 
@@ -112,14 +121,12 @@ def judge(certificate: x509.Certificate, rules: Rules) -> Peer:
 
 def identified(certificate: x509.Certificate, domain: str) -> Peer:
     """Whom a certificate names, if it is of the domain and of the shape that our authority gives to sites and hubs."""
-    who = named_in(certificate)
-    if who is None or not _shaped(certificate):
+    who, key = named_in(certificate), key_in(certificate)
+    if who is None or key is None or not is_peer(certificate):
         raise Denied("certificate_wrong", "The peer's certificate names no site and no hub in the way it must.")
     if who.domain != domain:
         raise Denied("certificate_foreign", f"The peer is of the trust domain {who.domain}, not of {domain}.")
-    key = certificate.public_key()
-    assert is_p256(key), "the shape was checked"
-    return Peer(who, fingerprint(key), span_of(certificate).until_s)  # type: ignore[arg-type]
+    return Peer(who, fingerprint(key), span_of(certificate).until_s)
 
 
 def check_time(certificate: x509.Certificate, peer: Peer, now_s: float, skew_s: float) -> None:
@@ -137,19 +144,3 @@ def check_time(certificate: x509.Certificate, peer: Peer, now_s: float, skew_s: 
         )
     if span.until_s - span.from_s > LIFETIME_S_MAX:
         raise Denied("certificate_wrong", f"The certificate of {peer.who} holds longer than any should.")
-
-
-def _shaped(certificate: x509.Certificate) -> bool:
-    """No authority, a signature as the one use of its key, on P-256."""
-    try:
-        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
-        return False
-    return (
-        not constraints.ca
-        and usage.digital_signature
-        and not usage.key_cert_sign
-        and not usage.crl_sign
-        and is_p256(certificate.public_key())
-    )

@@ -18,9 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from littoral.core.errors import Denied, Invalid, LittoralError
 from littoral.identity.authority import Authority, Issued
-from littoral.identity.certs import issued_by, read_certificates, requested_key, span_of
+from littoral.identity.certs import issued_by, key_in, read_certificates, requested_key, span_of
 from littoral.identity.keys import fingerprint, signed_by
 from littoral.identity.peers import SKEW_S, Peer, Revocations, identified
+from littoral.identity.reading import decoded
 from littoral.identity.site import SiteIdentity
 from littoral.identity.statements import TimeStatement, stated_s
 
@@ -83,12 +84,10 @@ def renew(authority: Authority, body: bytes, now_s: float, *, revocations: Revoc
 
 
 def _read(body: bytes) -> RenewRequest:
-    try:
-        if len(body) <= REQUEST_BYTES_MAX:
-            return msgspec.json.decode(body, type=RenewRequest)
-    except msgspec.DecodeError:
-        pass
-    raise Invalid("request_unreadable", "The request to renew cannot be read. Send chain, csr, time and signature.")
+    found = decoded(body, RenewRequest, bytes_max=REQUEST_BYTES_MAX)
+    if found is None:
+        raise Invalid("request_unreadable", "The request to renew cannot be read. Send chain, csr, time and signature.")
+    return found
 
 
 def _renewable(authority: Authority, leaf: x509.Certificate, now_s: float) -> Peer:
@@ -120,7 +119,7 @@ def _check_proof(authority: Authority, asked: RenewRequest, leaf: x509.Certifica
         fresh = abs(now_s - stated_s(asked.time, authority.domain, None, known)) <= SKEW_S
     except (binascii.Error, ValueError, LittoralError):
         signature, fresh = b"", False
-    if not fresh or not signed_by(leaf.public_key(), signature, _signed(asked.time, asked.csr)):
+    if not fresh or not signed_by(key_in(leaf), signature, _signed(asked.time, asked.csr)):
         raise Denied(
             "proof_wrong", "The sender did not prove to hold the key of that certificate. Ask for the time anew."
         )

@@ -19,7 +19,7 @@ from cryptography import x509
 
 from littoral.core.clock import Clock, RealClock
 from littoral.core.errors import Conflict, Corrupt, Denied, LittoralError
-from littoral.identity.certs import issued_by, named_in, pem_of, read_certificates, request_pem, span_of
+from littoral.identity.certs import issued_by, key_in, named_in, pem_of, read_certificates, request_pem, span_of
 from littoral.identity.contexts import Clients, PeerContext, Refused, client_context, server_context
 from littoral.identity.keys import KeySigner, fingerprint, key_of, key_pem, new_key
 from littoral.identity.peers import NOTHING_REVOKED, SKEW_S, Revocations, Rules
@@ -202,7 +202,7 @@ class SiteIdentity:
         except (OSError, ValueError, LittoralError) as error:
             raise Corrupt("identity_wrong", f"A certificate in {self._folder} cannot be read. Join anew.") from error
         # Whether these authorities signed it is not asked: between the two writes of `install` they may not have.
-        if named_in(chain[0]) is None or chain[0].public_key() != self._signer.public_key():
+        if named_in(chain[0]) is None or key_in(chain[0]) != self._signer.public_key():
             raise Corrupt("identity_wrong", f"The certificate in {self._folder} is for another key. Join anew.")
         return chain, bundle
 
@@ -210,7 +210,7 @@ class SiteIdentity:
         """Whom a chain names, if it is for this key and an authority of the bundle signed it."""
         leaf = chain[0]
         who = named_in(leaf)
-        if who is None or leaf.public_key() != self._signer.public_key():
+        if who is None or key_in(leaf) != self._signer.public_key():
             raise Denied("certificate_wrong", "The certificate is not for this site's key. Ask for another one.")
         if not any(issued_by(leaf, each) for each in bundle):
             raise Denied("certificate_wrong", "The certificate is not signed by the authorities that came with it.")

@@ -17,8 +17,9 @@ from cryptography import x509
 
 from littoral.core.errors import Denied, Invalid, LittoralError
 from littoral.identity.authority import Authority
-from littoral.identity.certs import issued_by, read_certificates
+from littoral.identity.certs import is_authority, issued_by, key_in, read_certificates
 from littoral.identity.keys import signed_by
+from littoral.identity.reading import decoded
 
 STATEMENT_BYTES_MAX = 65_536
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}")
@@ -57,12 +58,10 @@ def state_time(authority: Authority, nonce: str, now_s: float) -> TimeStatement:
 
 def read_statement(content: bytes) -> TimeStatement:
     """A statement as it came; `Denied` (`time_unproven`) where it is none."""
-    try:
-        if len(content) <= STATEMENT_BYTES_MAX:
-            return msgspec.json.decode(content, type=TimeStatement)
-    except msgspec.DecodeError:
-        pass
-    raise _unproven()
+    found = decoded(content, TimeStatement, bytes_max=STATEMENT_BYTES_MAX)
+    if found is None:
+        raise _unproven()
+    return found
 
 
 def stated_s(statement: TimeStatement, domain: str, nonce: str | None, trusted: Sequence[x509.Certificate]) -> float:
@@ -76,7 +75,7 @@ def stated_s(statement: TimeStatement, domain: str, nonce: str | None, trusted: 
         raise _unproven() from error
     ours = statement.domain == domain and (nonce is None or statement.nonce == nonce)
     speakers = with_successors(trusted, statement.successors)
-    if not ours or not any(signed_by(each.public_key(), signature, statement.message()) for each in speakers):
+    if not ours or not any(signed_by(key_in(each), signature, statement.message()) for each in speakers):
         raise _unproven()
     return statement.time_ms / 1000
 
@@ -90,19 +89,10 @@ def with_successors(trusted: Sequence[x509.Certificate], successors_pem: str) ->
         waiting = []
     for _ in range(len(waiting)):
         for each in list(waiting):
-            if _is_authority(each) and any(issued_by(each, one) for one in found):
+            if is_authority(each) and any(issued_by(each, one) for one in found):
                 found.append(each)
                 waiting.remove(each)
     return tuple(found)
-
-
-def _is_authority(certificate: x509.Certificate) -> bool:
-    try:
-        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
-        return False
-    return constraints.ca and usage.key_cert_sign
 
 
 def _unproven() -> Denied:

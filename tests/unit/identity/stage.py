@@ -22,9 +22,10 @@ class Domain:
     folder: Path
     name: str = DOMAIN
     terms: Terms = field(default_factory=Terms)
+    start_s: float = NOW_S
 
     def __post_init__(self) -> None:
-        self.clock = ManualClock(wall_s=NOW_S)
+        self.clock = ManualClock(wall_s=self.start_s)
         self.authority = Authority.create(
             self.folder / "authority", self.name, now_s=self.clock.wall_s(), terms=self.terms
         )
