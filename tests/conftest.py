@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
+
+KEPT = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What servers keep of models goes to a folder of this run, and not into the user's cache."""
+    config.stash[KEPT] = os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="littoral-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash[KEPT], ignore_errors=True)
 
 
 @pytest.fixture

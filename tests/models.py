@@ -127,3 +127,28 @@ def doubling_tflite(path: Path, *, quantized: bool = False, width: int = 4) -> P
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bytes(builder.Output()))
     return path
+
+
+def funnel_onnx(path: Path, *, width: int = 192, depth: int = 5) -> Path:
+    """A classifier of 96 x 96 pictures: one small layer makes 18 kB of them, then several large ones do the work."""
+    chance = np.random.default_rng(5)
+    nodes, weights = [], []
+    channels, tensor = 3, "x"
+    for layer in range(depth + 1):
+        made, stride, size = (8, 4, 4) if layer == 0 else (width, 1, 3)
+        kernel = chance.standard_normal((made, channels, size, size)).astype(np.float32)
+        kernel *= np.sqrt(2.0 / (channels * size * size)).astype(np.float32)
+        weights.append(numpy_helper.from_array(kernel, f"w{layer}"))
+        pads = [0, 0, 0, 0] if layer == 0 else [1, 1, 1, 1]
+        nodes.append(
+            helper.make_node("Conv", [tensor, f"w{layer}"], [f"c{layer}"], strides=[stride, stride], pads=pads)
+        )
+        nodes.append(helper.make_node("Relu", [f"c{layer}"], [f"r{layer}"]))
+        channels, tensor = made, f"r{layer}"
+    weights.append(numpy_helper.from_array(chance.standard_normal((width, 6)).astype(np.float32) * 4, "last"))
+    nodes.append(helper.make_node("GlobalAveragePool", [tensor], ["mean"]))
+    nodes.append(helper.make_node("Flatten", ["mean"], ["flat"]))
+    nodes.append(helper.make_node("MatMul", ["flat", "last"], ["y"]))
+    return write_onnx(
+        path, nodes, inputs=[("x", FLOAT, ("n", 3, 96, 96))], outputs=[("y", FLOAT, ("n", 6))], weights=weights
+    )

@@ -46,6 +46,7 @@ from littoral.net.sending import Sender
 from littoral.net.sending_terms import SendingCounts
 from littoral.plan.cascade import Calibration, CurvePoint, Gate
 from littoral.runtime.cascading import Cascade
+from littoral.runtime.dividing_meters import profile_families, split_families
 from littoral.runtime.peer import Peer
 from littoral.runtime.placed import Counts
 from littoral.runtime.placer import Placer
@@ -192,6 +193,8 @@ def test_every_metric_is_documented_with_its_type_and_labels() -> None:
     meters.loads.labels("m", "ok").inc()
     meters.door_requests.labels("http", "200").inc()
     meters.connections.labels("http").set(1)
+    meters.watch(lambda: split_families([("m", "cloud", "b0", True)]))
+    meters.watch(lambda: profile_families([("m", "measured")]))
     meters.watch_states(lambda: {"READY": 1})
     meters.watch(lambda: families(busy_placer()))
     sent = SendingCounts(failures={"lost": 1})

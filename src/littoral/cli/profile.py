@@ -18,8 +18,21 @@ if TYPE_CHECKING:
 @click.option("--images", metavar="DIR", multiple=True, help="Pictures to measure with. [default: the built-in ones]")
 @click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Where to write the profile.")
 @click.option("--rounds", default=15, show_default=True, type=click.IntRange(5, 1000), help="Measured runs a block.")
+@click.option("--keep", is_flag=True, help="Keep it where `littoral serve` looks for it.")
+@click.option(
+    "--cache", metavar="DIR", type=click.Path(path_type=Path), help="Keep it there. [default: the user's cache]"
+)
 @json_option
-def command(*, model: str, images: tuple[str, ...], out: Path | None, rounds: int, as_json: bool) -> None:
+def command(
+    *,
+    model: str,
+    images: tuple[str, ...],
+    out: Path | None,
+    rounds: int,
+    keep: bool,
+    cache: Path | None,
+    as_json: bool,
+) -> None:
     """Time MODEL (an ONNX file, a model's folder or a built-in name) block by block on this machine.
 
     The profile is what `littoral plan` decides with. It is valid for this file, engine and machine.
@@ -30,7 +43,6 @@ def command(*, model: str, images: tuple[str, ...], out: Path | None, rounds: in
     from littoral.cli.table import Column, Table
     from littoral.core.units import show_ms
     from littoral.model import builtin
-    from littoral.model.profile import save_profile
     from littoral.runtime.profiling import SAMPLES_MAX, profile
 
     loaded, place = open_here(model)
@@ -40,8 +52,7 @@ def command(*, model: str, images: tuple[str, ...], out: Path | None, rounds: in
         measured = profile(
             loaded, model_file(place), pictures, rounds=rounds, progress=lambda done, total: progress.step()
         )
-    if out is not None:
-        save_profile(measured, out)
+    _save(measured, out, cache, keep=keep)
     columns = [
         Column("block", "BLOCK"),
         Column("ms", "TIME ms", right=True, decimals=3),
@@ -67,8 +78,20 @@ def command(*, model: str, images: tuple[str, ...], out: Path | None, rounds: in
         )
     steadiness = "steady" if measured.steady else "UNSTEADY: close other programs and measure again"
     click.echo(f"The measurement is {steadiness} (spread {measured.spread:.1%}).", err=True)
+
+
+def _save(measured: Profile, out: Path | None, folder: Path | None, *, keep: bool) -> None:
+    """Writes a profile to a file, and puts it where a server on this machine finds it, as asked."""
+    from littoral.model.profile import save_profile
+    from littoral.model.profile_cache import ProfileCache, default_folder
+
     if out is not None:
+        save_profile(measured, out)
         click.echo(f"Wrote {out}.", err=True)
+    if keep or folder is not None:
+        cache = ProfileCache(folder or default_folder(), machine=measured.machine)
+        cache.put(measured)
+        click.echo(f"Kept in {cache.folder}.", err=True)
 
 
 def _rows(measured: Profile) -> list[dict[str, object]]:

@@ -61,6 +61,12 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 )
 @click.option("--upload-budget", type=HourlyBytes(), metavar="BYTES/h", help="What escalations may send: 5MB/h.")
 @click.option("--audit", default="0.5%", show_default=True, type=Share(), help="Confident answers to check upstream.")
+@click.option(
+    "--cache",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Where to keep what was measured of models. [default: the user's cache]",
+)
 @click.option("--site", metavar="NAME", help="This server's name in answers. [default: the machine's name]")
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="From where to log.")
 @json_option
@@ -80,6 +86,7 @@ def command(
     max_escalation: float,
     upload_budget: float | None,
     audit: float,
+    cache: Path | None,
     site: str | None,
     log_level: str,
     as_json: bool,
@@ -112,17 +119,12 @@ def command(
         upstreams=upstreams,
         upstream_key=None if upstream_key_file is None else read_api_key(upstream_key_file),
         bounds=Bounds(max_escalation, upload_budget, audit),
+        cache=cache,
         site=default_site() if site is None else check_name(site, what="site"),
     )
     _warn(settings)
 
-    def told(standing: Standing) -> None:
-        if as_json:
-            _print_json(standing)
-        else:
-            _print_plain(standing)
-
-    run_node(settings, on_ready=told)
+    run_node(settings, on_ready=_print_json if as_json else _print_plain)
 
 
 def _warn(settings: NodeSettings) -> None:

@@ -33,6 +33,7 @@ from littoral.serve.grpc import GrpcDoor
 from littoral.serve.http_server import HttpDoor
 
 if TYPE_CHECKING:
+    from littoral.edge.profiling import Profiling
     from littoral.edge.upstreams import Matching
 
 _LOG = log_of("edge.node")
@@ -66,6 +67,7 @@ class Node:
             opener=ThreadedOpening(settings.threads),
         )
         self._repository = Repository(settings.model_paths, operators=settings.operators)
+        self._profiling = self._profile() if settings.profiles else None
         self._matching = self._match() if settings.upstreams else None
         placer = None if self._matching is None else self._matching.placer
         if self._matching is not None:
@@ -73,7 +75,7 @@ class Node:
         self._plane = DataPlane(
             self._runtime, self._repository, server_version=VERSION, placer=placer, observe=settings.observe
         )
-        self._matching_task: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []
         self._http: HttpDoor | None = None
         self._grpc: GrpcDoor | None = None
 
@@ -117,8 +119,10 @@ class Node:
         except BaseException:
             await self.stop(grace_s=0.0)
             raise
+        if self._profiling is not None:
+            self._beside.append(asyncio.create_task(self._profiling.run()))
         if self._matching is not None:
-            self._matching_task = asyncio.create_task(self._matching.run())
+            self._beside.append(asyncio.create_task(self._matching.run()))
             with suppress(TimeoutError):  # an upstream that is away is found later
                 await asyncio.wait_for(self._matching.matched.wait(), FIRST_MATCH_S)
         return Standing(self._settings.site, http, grpc, ready)
@@ -144,9 +148,9 @@ class Node:
         doors = [door for door in (self._http, self._grpc) if door is not None]
         self._http = self._grpc = None
         await asyncio.gather(*(door.stop(grace_s=grace) for door in doors))
-        if self._matching_task is not None:
-            self._matching_task.cancel()
-            await asyncio.gather(self._matching_task, return_exceptions=True)
+        for task in self._beside:
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
         if self._matching is not None:
             await self._matching.close()
         await self._runtime.close(grace_s=grace)
@@ -165,7 +169,18 @@ class Node:
             api_key=settings.upstream_key,
             tls=settings.upstream_tls,
             on_correction=settings.on_correction,
+            profiling=self._profiling,
         )
+
+    def _profile(self) -> Profiling:
+        from littoral.edge.profiling import Profiling
+        from littoral.model.profile import machine_name
+        from littoral.model.profile_cache import ProfileCache, default_folder
+
+        folder = self._settings.cache or default_folder()
+        profiling = Profiling(self._runtime, self._repository, ProfileCache(folder, machine=machine_name()))
+        self._meters.watch(profiling.families)
+        return profiling
 
     def _signalled(self, number: signal.Signals) -> None:
         loop = asyncio.get_running_loop()

@@ -38,6 +38,7 @@ class Options(TypedDict, total=False):
     upstream_key: str | None
     bounds: Bounds
     on_correction: Callable[[InferAnswer], None] | None
+    cache: Path | None
     site: str
     grace_s: float
 

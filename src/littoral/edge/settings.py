@@ -39,7 +39,9 @@ class NodeSettings:
     run where the manifest does not say; `workers` are runs at a time (None: as many as fit the cores).
     `upstreams` are URLs of servers that may be asked, within `bounds`; `upstream_key` is what they are shown, over
     `upstream_tls` where they are `https`.
-    `on_correction` is called with each answer that an upstream gives too late, on the node's loop; it returns at once.
+    `cache` is the folder where models' profiles are kept (None: the user's cache); a node profiles its models where it
+    has upstreams or was told a `cache`. `on_correction` is called with each answer that an upstream gives too late, on
+    the node's loop; it returns at once.
     `observe` is told of every answer before its caller is. `may_be_empty` starts without a model, too, for one to come.
     `api_key_file` closes the doors to whoever shows no key that is in it.
     """
@@ -58,10 +60,16 @@ class NodeSettings:
     upstream_tls: ssl.SSLContext | None = None
     bounds: Bounds = field(default_factory=Bounds)
     on_correction: Callable[[InferAnswer], None] | None = None
+    cache: Path | None = None
     observe: Observe | None = None
     may_be_empty: bool = False
     site: str = field(default_factory=default_site)
     grace_s: float = 10.0
+
+    @property
+    def profiles(self) -> bool:
+        """Whether models are profiled in the background."""
+        return bool(self.upstreams) or self.cache is not None
 
     @property
     def builtin(self) -> bool:

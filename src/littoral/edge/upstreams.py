@@ -10,15 +10,18 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
 from littoral.core.clock import Clock
 from littoral.core.errors import Conflict, Expired, LittoralError, Unavailable
 from littoral.core.request import InferAnswer
+from littoral.edge.profiling import Profiling
 from littoral.edge.settings import Bounds
 from littoral.model.manifest import Manifest, read_manifest
 from littoral.model.model import Model
+from littoral.model.profile import Profile
 from littoral.model.repository import Repository
 from littoral.model.tasks.build import build_task
 from littoral.monitor.log import log_of
@@ -26,10 +29,12 @@ from littoral.monitor.meters import Family
 from littoral.plan.allowance import ShareAllowance, TimedAllowance
 from littoral.runtime.calibrating import FILE_NAME, CascadeFile, read_cascade
 from littoral.runtime.cascading import Cascade
+from littoral.runtime.dividing import Dividing
 from littoral.runtime.peer import Peer
 from littoral.runtime.placer import Placer
 from littoral.runtime.placing_meters import families
 from littoral.runtime.runtime import Runtime
+from littoral.runtime.splits import Splits, splits_of
 from littoral.serve.client.answer import ModelFacts
 from littoral.serve.upstream import Foreign, Upstream
 
@@ -59,6 +64,7 @@ class Matching:
         api_key: str | None = None,
         tls: ssl.SSLContext | None = None,
         on_correction: Callable[[InferAnswer], None] | None = None,
+        profiling: Profiling | None = None,
     ) -> None:
         self._upstreams = [Upstream(url, api_key=api_key, tls=tls) for url in urls]
         peers = [Peer(upstream.url, upstream, clock=clock, chance=Random()) for upstream in self._upstreams]
@@ -70,13 +76,21 @@ class Matching:
         self._away: set[str] = set()
         self._told: dict[tuple[str, ...], str] = {}
         self.placer = Placer(runtime, peers, clock=clock)
+        self.dividing = Dividing(runtime, clock=clock)
+        self.placer.dividing = self.dividing
+        self._profiling = profiling
+        if profiling is not None:
+            profiling.seen = self.dividing
+        self._splits: dict[str, Splits] = {}
+        self._of: dict[str, Profile] = {}
         self.matched = asyncio.Event()
         if on_correction is not None:
             self.placer.corrections.listen(on_correction)
 
     def families(self) -> Iterator[Family]:
         """What placing counts and what is known of the upstreams, for whoever scrapes."""
-        return families(self.placer)
+        yield from families(self.placer)
+        yield from self.dividing.families()
 
     def bound(self, bounds: Bounds) -> None:
         """Lets so much go up from now on; what was spent of the old allowances counts no more."""
@@ -95,7 +109,16 @@ class Matching:
                 changed = False
             self.matched.set()
             wait_s = AGAIN_S if changed else min(2 * wait_s, AWAY_AGAIN_S_MAX if self._away else AGAIN_S_MAX)
+            await self._profiled(wait_s)
+
+    async def _profiled(self, wait_s: float) -> None:
+        """Waits so long, or until another profile is there."""
+        if self._profiling is None:
             await asyncio.sleep(wait_s)
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._profiling.news.wait(), wait_s)
+        self._profiling.news.clear()
 
     async def match(self) -> bool:
         """Asks every upstream for every model that is served here; whether the picture changed."""
@@ -112,11 +135,33 @@ class Matching:
         for rule in rules.values():
             wanted.setdefault((rule.big, rule.big_digest), None)
         await asyncio.gather(*(self._ask(upstream, wanted) for upstream in self._upstreams))
-        return self._draw(rules, wanted)
+        changed = self._draw(rules, wanted)
+        await self._divide(wanted)
+        return changed
 
     async def close(self) -> None:
         """Ends the connections."""
+        await self.dividing.close()
         await self.placer.close()
+
+    async def _divide(self, wanted: Mapping[Key, Model | None]) -> None:
+        """Offers to divide what is profiled here and held by a peer under the very same digest."""
+        profiles = {} if self._profiling is None else self._profiling.profiles
+        told = {upstream.url: upstream.digests for upstream in self._upstreams if upstream.knows_blocks}
+        divided = []
+        for (name, digest), model in wanted.items():
+            peers = [one for one in self.placer.shared.get(name, ()) if told.get(one.name, {}).get(name) == digest]
+            profile = profiles.get(digest)
+            if model is None or profile is None or not peers:
+                continue
+            known = self._splits.get(digest)
+            if known is None or self._of.get(digest) is not profile:
+                known = await asyncio.to_thread(splits_of, profile)
+                self._splits[digest], self._of[digest] = known, profile
+            if known.rows:
+                self.dividing.offer(model, known, peers)
+                divided.append(name)
+        self.dividing.keep(divided)
 
     def _draw(self, rules: Mapping[str, CascadeFile], wanted: Mapping[Key, Model | None]) -> bool:
         """Gives the placer what is known now; whether that is anything new."""

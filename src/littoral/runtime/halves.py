@@ -19,7 +19,7 @@ from littoral.model.tasks.task import Frame, Prepared, Task
 from littoral.net.codec import pack, unpack
 
 ACTIVATION, FRAME = "activation", "frame"
-BLOCK, CODEC, DIGEST, PREPARE = "block", "codec", "digest", "prepare"
+CODEC = "codec"
 ROWS_MAX = 64
 SIDE_MAX = 1 << 16
 _NOWHERE = Frame(1, 1, 1.0, 1.0, 0.0, 0.0)  # only its own caller's answer says where a picture lies

@@ -15,7 +15,7 @@ from random import Random
 from typing import Protocol
 
 from littoral.core.clock import Clock
-from littoral.core.errors import Corrupt, Expired, Invalid, LittoralError, NotFound, Overloaded, Unavailable
+from littoral.core.errors import Conflict, Corrupt, Expired, Invalid, LittoralError, NotFound, Overloaded, Unavailable
 from littoral.core.request import InferAnswer, InferRequest, Parameter
 from littoral.core.tensor import TensorSpec
 from littoral.core.world import Link
@@ -28,6 +28,9 @@ HOPS = "hops"
 OWN_PARAMETERS = ("deadline_ms", "explain")  # of a request, not of its model: they mean this site
 LATE = "answer_late"  # what a caller raises whose own patience is over
 HOPS_MAX = 4
+BLOCK, DIGEST, PREPARE = "block", "digest", "prepare"
+TAIL_NOT_READY = "tail_not_ready"
+SHARE_MIN = 0.01  # a smaller part of a model tells nothing of the whole
 RECENT_MAX = 32
 WAITING_MAX = 256  # calls at a time: each holds a connection and its request
 UNKNOWN_COMPUTE_MS = 20.0
@@ -82,9 +85,17 @@ class Elsewhere:
     compute_ms: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_MAX))
     queue_ms: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_MAX))
 
+    def run_ms(self) -> float:
+        """The middle of recent runs."""
+        return _middle(self.compute_ms, UNKNOWN_COMPUTE_MS)
+
+    def wait_ms(self) -> float:
+        """The middle of recent waits."""
+        return _middle(self.queue_ms, 0.0)
+
     def typical_ms(self) -> float:
         """The middle of recent runs, with their waits."""
-        return _middle(self.compute_ms, UNKNOWN_COMPUTE_MS) + _middle(self.queue_ms, 0.0)
+        return self.run_ms() + self.wait_ms()
 
     def cautious_ms(self) -> float:
         """What nine of ten recent runs stayed below."""
@@ -200,12 +211,13 @@ class Peer:
         useful_s: float,
         size_bytes: float,
         expects: Sequence[TensorSpec] = (),
+        share: float = 1.0,
     ) -> InferAnswer:
         """One call. It may last `timeout_s`; after `useful_s` it is late, which counts against the peer at once.
 
-        The reply must be to this request, of this model, with the tensors of `expects`. Raises `LittoralError` only. A
-        refusal of this request (for load, for time, for what it is) is the peer's own word and no failure of it; a
-        caller who goes away says nothing about it.
+        `share` is the part of the model's work that it is asked for. The reply must be to this request, of this model,
+        with the tensors of `expects`. Raises `LittoralError` only. A refusal of this request (for load, for time, for
+        what it is) is the peer's own word and no failure of it; a caller who goes away says nothing about it.
         """
         started_s = self._clock.monotonic_s()
         self.asked += 1
@@ -217,8 +229,8 @@ class Peer:
             answer = await self._caller.infer(self._outgoing(request, useful_s, size_bytes), timeout_s=timeout_s)
             self._check(request, answer, expects)
         except LittoralError as error:
-            if isinstance(error, Overloaded | NotFound | Invalid) or (
-                isinstance(error, Expired) and error.code != LATE
+            if isinstance(error, Overloaded | NotFound | Invalid | Conflict) or (
+                error.code == TAIL_NOT_READY or (isinstance(error, Expired) and error.code != LATE)
             ):
                 verdict.answered(slow=isinstance(error, Overloaded))
             else:
@@ -235,8 +247,17 @@ class Peer:
         self.answered += 1
         verdict.answered(slow=took_s > useful_s)
         if started_s >= self._back_s or took_s <= useful_s:  # what an outage held up tells nothing of today's link
-            self._learn(request.model, answer, took_s * 1e3, size_bytes)
+            self._learn(request.model, answer, took_s * 1e3, size_bytes, share=share)
         return answer
+
+    async def prepare(self, model: str, block: str, digest: str, *, timeout_s: float) -> None:
+        """Lets the peer open the tail of a model after a block; raises `LittoralError` where it does not."""
+        asked: dict[str, Parameter] = {BLOCK: block, DIGEST: digest, PREPARE: True}
+        answer = await self._caller.infer(
+            InferRequest(model, (), parameters=asked, budget_ms=timeout_s * 1e3), timeout_s=timeout_s
+        )
+        if any(answer.parameters.get(name) != value for name, value in asked.items()):
+            raise self._wrong("for another block")
 
     async def close(self) -> None:
         """Ends the connections."""
@@ -258,6 +279,8 @@ class Peer:
             raise self._wrong("for another request")
         if answer.model and answer.model != request.model:
             raise self._wrong("for another model")
+        if BLOCK in request.parameters and answer.parameters.get(BLOCK) != request.parameters[BLOCK]:
+            raise self._wrong("for another block")
         given = {tensor.name: tensor for tensor in answer.outputs}
         wanted = [spec for spec in expects if not request.outputs or spec.name in request.outputs]
         rows = set()
@@ -272,8 +295,11 @@ class Peer:
     def _wrong(self, what: str) -> Corrupt:
         return Corrupt("reply_wrong", f"Upstream {self.name} answered {what}.", upstream=self.name)
 
-    def _learn(self, model: str, answer: InferAnswer, took_ms: float, size_bytes: float) -> None:
-        """Takes the reply's own times out of the whole; times that cannot be are not believed."""
+    def _learn(self, model: str, answer: InferAnswer, took_ms: float, size_bytes: float, *, share: float) -> None:
+        """Takes the reply's own times out of the whole; times that cannot be are not believed.
+
+        A part of the model tells what the whole would have taken.
+        """
         queue_ms = _plausible(answer.parameters.get("queue_ms"), took_ms)
         compute_ms = _plausible(answer.parameters.get("compute_ms"), took_ms - (queue_ms or 0.0))
         known = self.elsewhere(model)
@@ -281,7 +307,7 @@ class Peer:
             self._crossed(size_bytes, took_ms)
             known.compute_ms.append(0.0)
             return
-        known.compute_ms.append(compute_ms)
+        known.compute_ms.append(compute_ms / max(share, SHARE_MIN))
         known.queue_ms.append(queue_ms or 0.0)
         self._crossed(size_bytes, took_ms - compute_ms - (queue_ms or 0.0))
 

@@ -6,14 +6,17 @@ import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from math import isfinite
+from math import inf, isfinite
 
+from littoral.core.errors import Invalid
 from littoral.core.request import InferAnswer, InferRequest, Parameter
 from littoral.core.tensor import TensorSpec
 from littoral.model.model import Model
 from littoral.model.tasks.task import IMAGE
 from littoral.runtime.cascading import Cascade
 from littoral.runtime.peer import Peer
+from littoral.runtime.splits import Split
+from littoral.runtime.ways import OFFLOAD, SPLIT
 
 NAMES_MAX = 64  # of reasons and routes of one model: some come from an upstream
 TEXT_LENGTH_MAX = 128
@@ -24,6 +27,7 @@ MAX_ESCALATION, STAYS = "max_escalation", "stays"
 Call = asyncio.Task[InferAnswer]
 
 _WORD = re.compile("[a-z][a-z_]{0,39}")
+_BLOCK = re.compile("b?(?:0|[1-9][0-9]{0,3})")
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +35,7 @@ class Turn:
     """One request being placed; times are on this site's monotonic clock, `size_bytes` is what it weighs on a link.
 
     `calls` are what it has begun and not given away: they end with it. `route` is how it went, for the counters.
+    `pinned`: so many blocks of the model must run here. `split`: where the model is cut, for the way it took.
     """
 
     request: InferRequest
@@ -42,6 +47,8 @@ class Turn:
     cascade: Cascade | None
     calls: set[Call] = field(default_factory=set)
     route: str = FAILED
+    pinned: float = 0
+    split: Split | None = None
     explanation: str = ""
 
     @property
@@ -50,12 +57,19 @@ class Turn:
         return max(self.deadline_s - self.arrived_s, 0.0)
 
     def hedge_after_s(self, peer: Peer) -> float:
-        """How long a call is awaited before a run here may compete with it."""
+        """How long a call is awaited before a run here may compete with it; a head has used this site already."""
+        if self.split is not None:
+            return inf
         return HEDGE_AFTER * peer.cautious_ms(self.target, self.size_bytes) / 1e3
 
     def overdue_s(self, peer: Peer) -> float:
         """After how long a call is rather lost than late, and the answer at hand is given."""
         return OVERDUE * peer.cautious_ms(self.target, self.size_bytes) / 1e3
+
+    @property
+    def plan(self) -> str:
+        """The plan's name where an upstream answers."""
+        return OFFLOAD if self.split is None else SPLIT
 
     @property
     def target(self) -> str:
@@ -92,9 +106,24 @@ class Counts:
                 _count(self.degraded, str(said["reason"]))
 
 
-def must_stay(request: InferRequest) -> bool:
-    """Whether the caller forbids that this request leaves the site."""
-    return bool(request.parameters.get(STAYS, False)) or request.parameters.get(MAX_ESCALATION, 1) == 0
+def pinned_blocks(request: InferRequest) -> float:
+    """How many leading blocks must run here: 0 where the request may leave, inf where only its answer may.
+
+    Raises `Invalid` (`stays_wrong`).
+    """
+    if request.parameters.get(MAX_ESCALATION, 1) == 0:
+        return inf
+    stays = request.parameters.get(STAYS, False)
+    if not isinstance(stays, str):
+        return inf if stays else 0
+    kind, _, number = stays.partition(":")
+    if stays == "input":
+        return 1
+    if kind == "block" and _BLOCK.fullmatch(number):
+        return int(number.removeprefix("b")) + 1
+    if stays == "results":
+        return inf
+    raise Invalid("stays_wrong", "Parameter 'stays' takes true, results, input, or block:K (b3 or 3).")
 
 
 def good(call: Call) -> bool:
@@ -142,6 +171,8 @@ def given_on(answer: InferAnswer, turn: Turn, peer: Peer) -> InferAnswer:
         parameters["reason"] = word(said.get("reason"))
     if "confidence" in said:
         parameters["confidence"] = min(_number(said["confidence"]), 1.0)
+    if turn.split is not None:
+        parameters |= {"block": turn.split.block, "codec": turn.split.codec}
     if turn.cascade is not None:
         parameters["answered_by"] = turn.target
     elif _text(said.get("answered_by")):

@@ -11,8 +11,9 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from math import inf
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
 from littoral.core.clock import Clock
 from littoral.core.errors import Expired, LittoralError, Overloaded
@@ -21,8 +22,9 @@ from littoral.plan.allowance import ShareAllowance
 from littoral.runtime.admission import budget_of
 from littoral.runtime.cascading import Cascade, as_asked, confidence_in, differs, for_big, for_gate
 from littoral.runtime.corrections import Corrections
-from littoral.runtime.lane import Served
+from littoral.runtime.dividing import Dividing
 from littoral.runtime.lateness import Lateness
+from littoral.runtime.local_runs import LocalRuns
 from littoral.runtime.peer import Peer, check_hops
 from littoral.runtime.placed import (
     Call,
@@ -32,12 +34,12 @@ from littoral.runtime.placed import (
     good,
     heard,
     marked,
-    must_stay,
+    pinned_blocks,
     shows,
     weigh,
     word,
 )
-from littoral.runtime.ways import CASCADE, LOCAL, OFFLOAD, Asked, Way, choose_way, explain_ways
+from littoral.runtime.ways import CASCADE, LOCAL, OFFLOAD, SPLIT, Asked, Way, choose_way, explain_ways
 
 LATE_CALLS_MAX = 32
 BESIDE_S = 2.0  # an audit or a look-out: nobody waits, yet a peer that takes longer is not well
@@ -48,21 +50,6 @@ GRACE_SHARE = 0.05
 IN_TIME_SHARE = 0.6  # an escalation that is less likely to be in time is not worth its bytes and the wait
 ESCALATED, HEDGED = "escalated", "hedged"
 EXPLAIN, DEADLINE = "explain", "deadline_ms"
-
-
-class LocalRuns(Protocol):
-    """What runs on this site, as `Runtime` offers it."""
-
-    def find(self, name: str, version: str = "") -> Served: ...
-
-    def begin(self, request: InferRequest) -> InferAnswer | asyncio.Future[InferAnswer]: ...
-
-    def expected_ms(self, request: InferRequest, *, besides: int = 0) -> tuple[float, float]:
-        """What a run here, with its wait, takes from now on: usually, and what it stays below.
-
-        `besides`: so many more such runs may come before it.
-        """
-        ...
 
 
 class Placer:
@@ -83,6 +70,7 @@ class Placer:
         self.cascades: dict[str, Cascade] = dict(cascades or {})
         self.shared: dict[str, tuple[Peer, ...]] = {}
         self.peers = tuple(peers)
+        self.dividing: Dividing | None = None
         self._runtime = runtime
         self._clock = clock
         self._chance = chance or Random()
@@ -99,8 +87,9 @@ class Placer:
     def begin(self, request: InferRequest) -> InferAnswer | asyncio.Future[InferAnswer]:
         """Starts one inference, here or on its way through the plan; raises what is wrong with it."""
         check_hops(request)
-        name = request.model
-        if not self.places(name) or must_stay(request):
+        name, pinned = request.model, pinned_blocks(request)
+        divided = self.dividing is not None and name in self.dividing.models
+        if not self.places(name) or pinned == inf or (pinned and not divided):
             return self._runtime.begin(request)
         model = self._runtime.find(name, request.version).model
         cascade = self.cascades.get(name)
@@ -110,7 +99,7 @@ class Placer:
         arrived_s = self._clock.monotonic_s()
         deadline_s = arrived_s + budget_of(request, model.manifest.run.deadline_ms / 1e3)
         peers = cascade.peers if cascade is not None else self.shared[name]
-        turn = Turn(request, model, arrived_s, deadline_s, weigh(request), peers, cascade)
+        turn = Turn(request, model, arrived_s, deadline_s, weigh(request), peers, cascade, pinned=pinned)
         task = asyncio.get_running_loop().create_task(self._answer(turn))
         task.add_done_callback(partial(self._ended, turn))
         return task
@@ -142,7 +131,8 @@ class Placer:
         return marked(answer, explanation=turn.explanation) if turn.explanation else answer
 
     async def _follow(self, turn: Turn, way: Way) -> InferAnswer:
-        if way.plan == OFFLOAD and way.peer is not None:
+        turn.split = way.split
+        if way.plan in (OFFLOAD, SPLIT) and way.peer is not None:
             return await self._there(turn, way.peer)
         try:
             answer = await self._here(turn)
@@ -170,9 +160,13 @@ class Placer:
             patience_ms=patience_ms,
             hedged=self._hedges.left,
         )
-        way = choose_way(asked, turn.peers)
+        open_to = () if turn.pinned else turn.peers
+        way = choose_way(asked, open_to)
+        if self.dividing is not None:
+            way = self.dividing.better(turn, asked, way)
         if turn.request.parameters.get(EXPLAIN) is True:
-            turn.explanation = explain_ways(asked, turn.peers, way)
+            more = [] if self.dividing is None else self.dividing.rows(turn, asked, way)
+            turn.explanation = explain_ways(asked, open_to, way, more=more)
         return way
 
     def _look_out(self, turn: Turn, way: Way) -> None:
@@ -240,8 +234,8 @@ class Placer:
                 return marked(answer, degraded=True, reason=reason)
         finally:
             self._away -= 1
-        turn.route = OFFLOAD
-        return marked(given_on(call.result(), turn, peer), plan=OFFLOAD)
+        turn.route = turn.plan
+        return marked(given_on(call.result(), turn, peer), plan=turn.plan)
 
     async def _race(self, turn: Turn, peer: Peer, call: Call) -> InferAnswer:
         """Runs here too. The upstream's answer is preferred where it is a better model's, else the first one wins.
@@ -262,8 +256,8 @@ class Placer:
             if not good(here):
                 await self._wait({call}, self._left_s(turn))
         if good(call) and (hedged or not good(here)):
-            turn.route = HEDGED if hedged else OFFLOAD
-            return marked(given_on(call.result(), turn, peer), plan=OFFLOAD, **marks)
+            turn.route = HEDGED if hedged else turn.plan
+            return marked(given_on(call.result(), turn, peer), plan=turn.plan, **marks)
         turn.route = HEDGED if hedged else LOCAL
         reason = self._why(turn, peer, call) if not good(call) else "upstream_late"
         return marked(here.result(), degraded=True, reason=reason, **marks)
@@ -303,7 +297,9 @@ class Placer:
         return (None, refusal) if refusal else (best, "")
 
     def _may_send(self, turn: Turn) -> str:
-        """Why a request may not leave, by what its cascade is allowed; "" where it may."""
+        """Why a request may not leave as it came, by its own word or what its cascade is allowed; "" where it may."""
+        if turn.pinned:
+            return "must_stay"
         return turn.cascade.may_send(turn.size_bytes, now_s=self._clock.monotonic_s()) if turn.cascade else ""
 
     def _call(self, turn: Turn, peer: Peer, *, useful_s: float | None = None) -> Call:
@@ -314,12 +310,12 @@ class Placer:
                 request, model=turn.target, version="", outputs=(), parameters=for_big(request, turn.model)
             )
         useful_s = self._left_s(turn) if useful_s is None else useful_s
+        timeout_s = useful_s + CORRECTION_S
+        if turn.split is not None and self.dividing is not None:
+            divided = self.dividing.carry(turn, peer, turn.split, timeout_s=timeout_s, useful_s=useful_s)
+            return self._own(turn, divided)
         ask = peer.ask(
-            request,
-            timeout_s=useful_s + CORRECTION_S,
-            useful_s=useful_s,
-            size_bytes=turn.size_bytes,
-            expects=turn.expects,
+            request, timeout_s=timeout_s, useful_s=useful_s, size_bytes=turn.size_bytes, expects=turn.expects
         )
         return self._own(turn, ask)
 

@@ -172,6 +172,11 @@ class Runtime:
         wait_s, wait_s_max = self._executor.wait_s(lane, budget_of(request, lane.budget_s), more)
         return (wait_s + typical_s) * 1e3, (wait_s_max + cautious_s) * 1e3
 
+    def run_ms(self, request: InferRequest) -> float:
+        """What a run here usually takes, without its wait."""
+        cost, rows, _ = self._models.find(request.model, request.version).expectation(request)
+        return cost.typical_s(rows) * 1e3
+
     def begin(self, request: InferRequest) -> InferAnswer | asyncio.Future[InferAnswer]:
         """Starts one inference: the answer at once where the model is tiny, else a future on this loop.
 

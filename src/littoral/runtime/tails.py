@@ -18,9 +18,10 @@ from littoral.core.tensor import Array, Tensor, bytes_array
 from littoral.model.model import Model
 from littoral.model.tasks.task import IMAGE
 from littoral.runtime.answers import parameters_of
-from littoral.runtime.halves import ACTIVATION, BLOCK, CODEC, DIGEST, FRAME, PREPARE, unpack_activation
+from littoral.runtime.halves import ACTIVATION, CODEC, FRAME, unpack_activation
 from littoral.runtime.lane import Lane
 from littoral.runtime.parts import TAIL, Parts
+from littoral.runtime.peer import BLOCK, DIGEST, PREPARE
 from littoral.runtime.runtime import Runtime
 
 PLAN = "tail"

@@ -24,8 +24,9 @@ from littoral.plan.prices import prices
 from littoral.plan.table import Plan, PlanTable
 from littoral.plan.usage import Resources, usage_row
 from littoral.runtime.peer import Peer
+from littoral.runtime.splits import Split
 
-LOCAL, CASCADE, OFFLOAD = "local", "cascade", "offload"
+LOCAL, CASCADE, OFFLOAD, SPLIT = "local", "cascade", "offload", "split"
 DIVIDEND = 1.02  # a threshold may cost this much more than the cheapest, to answer better
 EVEN_SHARE = 0.5  # of calls: less is no hope
 IN_TIME_SHARE = 0.9  # of calls: a big model that is asked at once for its answer's sake should be heard in time
@@ -34,12 +35,16 @@ ONE_RUN = ({"little": 1.0, "big": 1.0}, {"little": 1.0, "big": 1.0})
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """What to do with one request: which plan, which upstream and, for a cascade, the confidence that answers here."""
+    """What to do with one request: which plan, which upstream and, for a cascade, the confidence that answers here.
+
+    `split` is where a divided model is cut.
+    """
 
     plan: str
     peer: Peer | None
     threshold: float
     cost_ms: float
+    split: Split | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +100,8 @@ class _Table:
     in_time: bool
 
 
-def explain_ways(asked: Asked, peers: Sequence[Peer], chosen: Way) -> str:
-    """Every candidate with its terms, the winner marked, as JSON: what `explain` is answered with."""
+def explain_ways(asked: Asked, peers: Sequence[Peer], chosen: Way, *, more: Sequence[dict[str, object]] = ()) -> str:
+    """Every candidate with its terms, the winner marked, as JSON, as `explain` is answered; `more` are splits."""
     here_ms = round(asked.local_ms, 3)
     rows: list[dict[str, object]] = [
         {"plan": LOCAL, "cost_ms": here_ms, "chosen": chosen.plan == LOCAL, "terms": {"compute here": here_ms}}
@@ -129,7 +134,7 @@ def explain_ways(asked: Asked, peers: Sequence[Peer], chosen: Way) -> str:
             elif table.point is not None:
                 row |= {"escalates": round(table.point.pass_rate, 4), "threshold": _finite(table.point.threshold)}
             rows.append(row)
-    return json.dumps({"deadline_ms": round(asked.deadline_ms, 3), "candidates": rows})
+    return json.dumps({"deadline_ms": round(asked.deadline_ms, 3), "candidates": [*rows, *more]})
 
 
 def _finite(number: float) -> float | None:

@@ -49,6 +49,8 @@ def config_message(metadata: ModelMetadata) -> Any:
     if batches:
         message.dynamic_batching.SetInParent()
     message.version_policy.latest.num_versions = max(1, len(metadata.versions))
+    message.parameters["task"].string_value = metadata.task
+    message.parameters["digest"].string_value = metadata.digest
     return message
 
 

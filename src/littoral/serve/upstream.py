@@ -21,6 +21,7 @@ from littoral.serve.client.async_client import async_wire
 from littoral.serve.client.client import dialect_of
 from littoral.serve.client.http_dialect import HttpDialect
 from littoral.serve.client.wire import Ask, Reply
+from littoral.serve.dataplane import BLOCKS
 
 ANSWER_BYTES_MAX = 64 << 20
 BINARY = "binary_tensor_data"
@@ -42,7 +43,7 @@ class Upstream:
     """One server's address, connections and what is known of its models; used from one event loop.
 
     `foreign` are by name the models that it serves as plain tensors; `digests` are those of models that it must still
-    have to count as alive.
+    have to count as alive. `knows_blocks`: it takes inferences that begin at a block.
     """
 
     def __init__(self, url: str, *, api_key: str | None = None, tls: ssl.SSLContext | None = None) -> None:
@@ -51,6 +52,7 @@ class Upstream:
         self.url = address.url
         self.foreign: dict[str, Foreign] = {}
         self.digests: Mapping[str, str] = {}
+        self.knows_blocks = False
         self._api_key = api_key
         self._http = address.wire == "http"
         self._wire = async_wire(address, None, answer_bytes_max=ANSWER_BYTES_MAX, tls=tls)
@@ -82,17 +84,23 @@ class Upstream:
     async def introduce(self, *, timeout_s: float) -> None:
         """Asks the server what it speaks: tensors travel as JSON to one that knows no binary data."""
         told = self._dialect.read_server_metadata(await self._exchange(self._dialect.server_metadata(), timeout_s))
+        self.knows_blocks = BLOCKS in told.extensions
         if self._http:
             self._dialect = HttpDialect(api_key=self._api_key, binary=BINARY in told.extensions)
 
     async def facts(self, model: str, *, timeout_s: float) -> ModelFacts | None:
         """What the server tells of a model; None where it has none of that name."""
+        more = self._dialect.model_more(model) if self.knows_blocks else None
         try:
-            return self._dialect.read_model_metadata(
+            told = self._dialect.read_model_metadata(
                 await self._exchange(self._dialect.model_metadata(model, ""), timeout_s)
             )
+            if more is not None:
+                said = self._dialect.read_model_more(await self._exchange(more, timeout_s))
+                told = replace(told, parameters={**told.parameters, **said})
         except (NotFound, Invalid):
             return None
+        return told
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -63,10 +63,15 @@ class GrpcDialect:
 
     def read_model_metadata(self, reply: Reply) -> ModelFacts:
         told = _read(pb.ModelMetadataResponse, reply)
-        properties = dict(getattr(told, "properties", {}))
-        return ModelFacts(
-            told.name, tuple(told.versions), told.platform, _specs(told.inputs), _specs(told.outputs), properties
-        )
+        return ModelFacts(told.name, tuple(told.versions), told.platform, _specs(told.inputs), _specs(told.outputs), {})
+
+    def model_more(self, model: str) -> Ask | None:
+        """The metadata's message has no parameters; the configuration's has."""
+        return self._ask("ModelConfig", [pb.ModelConfigRequest(name=model).SerializeToString()])
+
+    def read_model_more(self, reply: Reply) -> dict[str, str]:
+        told = _read(pb.ModelConfigResponse, reply).config
+        return {name: value.string_value for name, value in told.parameters.items()}
 
     def ready(self, model: str, version: str) -> Ask:
         if model:

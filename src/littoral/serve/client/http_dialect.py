@@ -128,6 +128,12 @@ class HttpDialect:
             told.name, tuple(told.versions), told.platform, _specs(told.inputs), _specs(told.outputs), parameters
         )
 
+    def model_more(self, model: str) -> Ask | None:
+        return None
+
+    def read_model_more(self, reply: Reply) -> dict[str, str]:
+        raise AssertionError("the metadata say it all")
+
     def ready(self, model: str, version: str) -> Ask:
         return Ask("GET", _model_path(model, version) + "/ready" if model else "/v2/health/ready", self._common)
 
