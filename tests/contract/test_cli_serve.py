@@ -36,7 +36,7 @@ def test_one_line_says_where_it_serves_and_what(tmp_path: Path) -> None:
             answers = [client.infer("double", ROW) for client in (over_http, over_grpc)]
         ready = server.ready
 
-    assert list(ready) == ["site", "http", "grpc", "models"]
+    assert list(ready) == ["site", "http", "grpc", "models", "tls"]
     assert ready["site"] == "bench-3"
     assert ready["models"] == ["double"]
     assert ready["http"].startswith("127.0.0.1:")

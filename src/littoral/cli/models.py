@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from littoral.cli.hub_person import hub_options
-from littoral.cli.options import json_option, key_option, url_option
+from littoral.cli.options import ca_option, cert_option, json_option, key_option, url_option
 
 if TYPE_CHECKING:
     from littoral.cli.hub_person import HubPerson
+    from littoral.serve.client.tls import ClientTls
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -19,15 +20,28 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 @click.group("models", invoke_without_command=True)
 @url_option
 @key_option
+@ca_option
+@cert_option
 @json_option
 @click.pass_context
-def command(context: click.Context, *, url: str | None, api_key_file: Path | None, as_json: bool) -> None:
+def command(
+    context: click.Context,
+    *,
+    url: str | None,
+    api_key_file: Path | None,
+    ca_file: Path | None,
+    cert_file: Path | None,
+    as_json: bool,
+) -> None:
     """List a server's models: state, version, platform, task, and why one is not ready.
 
     The subcommands are about a hub's models.
     """
     if context.invoked_subcommand is None:
-        _list_server(url or DEFAULT_URL, api_key_file, as_json=as_json)
+        from littoral.serve.client.tls import ClientTls
+
+        tls = ClientTls(ca_file=ca_file, cert_file=cert_file)
+        _list_server(url or DEFAULT_URL, api_key_file, tls, as_json=as_json)
 
 
 @command.command("push")
@@ -151,14 +165,16 @@ def _send(person: HubPerson, digest: str, path: Path) -> None:
 _PIECE_BYTES = 4 << 20
 
 
-def _list_server(url: str, api_key_file: Path | None, *, as_json: bool) -> None:
+def _list_server(url: str, api_key_file: Path | None, tls: ClientTls, *, as_json: bool) -> None:
     from littoral.cli.options import read_api_key
     from littoral.cli.table import Column, Table
     from littoral.core.errors import LittoralError
     from littoral.serve.client.client import Client
 
     rows: list[dict[str, object]] = []
-    with Client(url, api_key=read_api_key(api_key_file), timeout_s=10.0) as client:
+    with Client(
+        url, api_key=read_api_key(api_key_file), timeout_s=10.0, ca_file=tls.ca_file, cert_file=tls.cert_file
+    ) as client:
         for entry in client.models():
             platform, task = "", ""
             reason = entry.reason

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from littoral.core.errors import Invalid, Unavailable
 from littoral.core.units import byte_count, bytes_per_ms, milliseconds, share
+
+if TYPE_CHECKING:
+    from littoral.serve.client.tls import ClientTls
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 
@@ -25,6 +29,21 @@ key_option = click.option(
     metavar="FILE",
     type=click.Path(path_type=Path),
     help="A file whose first line is the key to show the server. [default: LITTORAL_API_KEY holds the key itself]",
+)
+
+
+ca_option = click.option(
+    "--ca-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The authorities that the server's certificate is of. [default: the system's]",
+)
+
+cert_option = click.option(
+    "--cert-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The certificate to show the server, with its key in the same file.",
 )
 
 
@@ -89,3 +108,10 @@ def read_api_key(file: Path | None) -> str | None:
         if line.strip() and not line.startswith("#"):
             return line.strip()
     raise Invalid("api_keys_wrong", f"The key file {file} has no key. Write it on the first line.")
+
+
+def client_tls(ca_file: Path | None, cert_file: Path | None) -> ClientTls:
+    """Whom to trust, and what to show, as the flags say."""
+    from littoral.serve.client.tls import ClientTls
+
+    return ClientTls(ca_file=ca_file, cert_file=cert_file)

@@ -15,6 +15,7 @@ from littoral.model.model import Model
 from littoral.model.repository import Repository
 from littoral.serve.client.answer import Prediction, prediction_of
 from littoral.serve.client.client import Client
+from littoral.serve.client.tls import SYSTEM, ClientTls
 
 LOCAL_URL = "http://127.0.0.1:8000"
 LOCAL_SITE = "here"
@@ -88,14 +89,14 @@ class InProcess:
         self.model.close()
 
 
-def find_place(model: str, url: str | None, api_key: str | None) -> Place:
+def find_place(model: str, url: str | None, api_key: str | None, tls: ClientTls = SYSTEM) -> Place:
     """Where to run `model`.
 
     With a URL, there. Without one: a path runs in this process; a name runs at a server on this machine (port 8000) if
     one has that model ready, else in this process if it is a built-in model.
     """
     if url is not None:
-        return at_server(Client(url, api_key=api_key), model)
+        return at_server(Client(url, api_key=api_key, ca_file=tls.ca_file, cert_file=tls.cert_file), model)
     if Path(model).exists():
         return _in_process(model)
     local = Client(LOCAL_URL, api_key=api_key, timeout_s=_PROBE_S, retries=0)

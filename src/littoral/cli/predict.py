@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from littoral.cli.explanation import explanation_of, print_explanation
-from littoral.cli.options import Duration, json_option, key_option, url_option
+from littoral.cli.options import Duration, ca_option, cert_option, json_option, key_option, url_option
 from littoral.core.errors import Invalid, LittoralError
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 @click.option("--threshold", type=click.FloatRange(0, 1), metavar="X", help="Least score to show, from 0 to 1.")
 @click.option("--explain", is_flag=True, help="For one picture: the plans to answer it, their terms and the winner.")
 @key_option
+@ca_option
+@cert_option
 @json_option
 @click.pass_context
 def command(
@@ -44,6 +46,8 @@ def command(
     threshold: float | None,
     explain: bool,
     api_key_file: Path | None,
+    ca_file: Path | None,
+    cert_file: Path | None,
     as_json: bool,
 ) -> None:
     """Put pictures through MODEL: each FILE is a picture, a folder of pictures, a glob, or - for standard input.
@@ -54,7 +58,7 @@ def command(
     A picture that fails does not stop the others; the exit status is that of the worst failure.
     """
     from littoral.cli.failures import error_row, next_step
-    from littoral.cli.options import read_api_key
+    from littoral.cli.options import client_tls, read_api_key
     from littoral.cli.pictures import expand
     from littoral.cli.places import find_place
     from littoral.cli.progress import Progress
@@ -63,7 +67,7 @@ def command(
 
     names = list(expand(files))
     parameters = _parameters(names, top_k=top_k, threshold=threshold, explain=explain)
-    place = find_place(model, url, read_api_key(api_key_file))
+    place = find_place(model, url, read_api_key(api_key_file), client_tls(ca_file, cert_file))
     click.echo(place.story, err=True)
     failures: list[LittoralError] = []
     table: Table | None = None

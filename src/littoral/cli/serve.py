@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from littoral.cli.options import HourlyBytes, Share, json_option, read_api_key
+from littoral.cli.tls_options import TlsGiven, door_tls, door_tls_options, upstream_tls, upstream_tls_options
 from littoral.core.units import byte_count
 from littoral.monitor.log import LEVELS
 
@@ -46,6 +47,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
     type=click.Path(path_type=Path),
     help="Answer only who shows one of the keys in this file, one a line.",
 )
+@door_tls_options
 @click.option(
     "--upstream",
     "upstreams",
@@ -56,6 +58,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @click.option(
     "--upstream-key-file", metavar="FILE", type=click.Path(path_type=Path), help="A file with the key for upstreams."
 )
+@upstream_tls_options
 @click.option(
     "--max-escalation", default="100%", show_default=True, type=Share(), help="Share of requests that may escalate."
 )
@@ -90,6 +93,7 @@ def command(
     site: str | None,
     log_level: str,
     as_json: bool,
+    **tls: Unpack[TlsGiven],
 ) -> None:
     """Serve models over HTTP and gRPC until stopped.
 
@@ -116,8 +120,11 @@ def command(
         workers=workers,
         models_bytes_max=None if models_limit_mb is None else byte_count(f"{models_limit_mb}MB"),
         api_key_file=api_key_file,
+        tls=door_tls(tls),
+        tls_peers=frozenset(tls["tls_client_ids"]) or None,
         upstreams=upstreams,
         upstream_key=None if upstream_key_file is None else read_api_key(upstream_key_file),
+        upstream_tls=upstream_tls(tls),
         bounds=Bounds(max_escalation, upload_budget, audit),
         cache=cache,
         site=default_site() if site is None else check_name(site, what="site"),
@@ -134,7 +141,8 @@ def _warn(settings: NodeSettings) -> None:
     log = log_of("cli.serve")
     if settings.builtin:
         log.info("No PATH was given: serving the built-in models.")
-    if settings.host not in _LOOPBACK and settings.api_key_file is None:
+    named = settings.api_key_file is not None or (settings.tls is not None and settings.tls.names_clients)
+    if settings.host not in _LOOPBACK and not named:
         log.warning("Whoever reaches this address may ask: there is no --api-key-file.", host=settings.host)
 
 
@@ -142,7 +150,7 @@ def _print_json(standing: Standing) -> None:
     from littoral.cli.table import json_line
 
     line = {"site": standing.site, "http": standing.http, "grpc": standing.grpc, "models": list(standing.models)}
-    print(json_line(line), flush=True)
+    print(json_line({**line, "tls": standing.tls}), flush=True)
 
 
 def _print_plain(standing: Standing) -> None:
@@ -151,9 +159,9 @@ def _print_plain(standing: Standing) -> None:
     print_facts(
         {
             "site": standing.site,
-            "http": f"http://{standing.http}",
-            "grpc": f"grpc://{standing.grpc}",
+            "http": standing.http_url,
+            "grpc": standing.grpc_url,
             "models": ", ".join(standing.models),
         }
     )
-    click.echo(f"Try: littoral models --url http://{standing.http}   Stop: Ctrl-C", err=True)
+    click.echo(f"Try: littoral models --url {standing.http_url}   Stop: Ctrl-C", err=True)

@@ -41,6 +41,7 @@ from littoral.model.release import DOCUMENT_KIND
 from littoral.monitor.log import log_of
 from littoral.net.mqtt_session import Broker
 from littoral.net.pacing import read_metering
+from littoral.serve.client.tls import ClientTls
 from littoral.serve.mqtt_door import MqttDoor
 from littoral.store.blobs import Blobs
 from littoral.store.outbox import Outbox
@@ -164,7 +165,7 @@ class Edge:
             models_bytes_max=settings.models_bytes_max,
             api_key_file=settings.api_key_file,
             upstreams=upstreams,
-            upstream_tls=joined.identity.client_context(),
+            upstream_tls=ClientTls(context=joined.identity.client_context()),
             bounds=settings.bounds,
             on_correction=results.correct,
             observe=results.observe,

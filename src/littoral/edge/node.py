@@ -31,6 +31,7 @@ from littoral.serve.api_keys import read_api_keys
 from littoral.serve.dataplane import DataPlane
 from littoral.serve.grpc import GrpcDoor
 from littoral.serve.http_server import HttpDoor
+from littoral.serve.tls import keep_fresh
 
 if TYPE_CHECKING:
     from littoral.edge.profiling import Profiling
@@ -49,6 +50,17 @@ class Standing:
     http: str
     grpc: str
     models: tuple[str, ...]
+    tls: bool = False
+
+    @property
+    def http_url(self) -> str:
+        """What a client is given; "" for a closed door."""
+        return f"http{'s' if self.tls else ''}://{self.http}" if self.http else ""
+
+    @property
+    def grpc_url(self) -> str:
+        """The same for gRPC."""
+        return f"grpc{'s' if self.tls else ''}://{self.grpc}" if self.grpc else ""
 
 
 class Node:
@@ -125,7 +137,7 @@ class Node:
             self._beside.append(asyncio.create_task(self._matching.run()))
             with suppress(TimeoutError):  # an upstream that is away is found later
                 await asyncio.wait_for(self._matching.matched.wait(), FIRST_MATCH_S)
-        return Standing(self._settings.site, http, grpc, ready)
+        return Standing(self._settings.site, http, grpc, ready, self._settings.tls is not None)
 
     def hear_signals(self) -> None:
         """Lets SIGTERM and SIGINT stop this node in order; a second signal waits for nobody. Main thread only."""
@@ -206,13 +218,18 @@ class Node:
     async def _open_doors(self) -> tuple[str, str]:
         settings = self._settings
         admit = None if settings.api_key_file is None else read_api_keys(settings.api_key_file)
+        tls, peers = settings.tls, settings.tls_peers
         http = grpc = ""
         if settings.http_port is not None:
-            self._http = HttpDoor(self._plane, self._meters, admit=admit)
-            http = _address(settings.host, await self._http.start(settings.host, settings.http_port))
+            self._http = HttpDoor(self._plane, self._meters, admit=admit, peers=peers)
+            context = None if tls is None else tls.context()
+            http = _address(settings.host, await self._http.start(settings.host, settings.http_port, ssl=context))
         if settings.grpc_port is not None:
-            self._grpc = GrpcDoor(self._plane, admit=admit, meters=self._meters)
-            grpc = _address(settings.host, await self._grpc.start(settings.host, settings.grpc_port))
+            self._grpc = GrpcDoor(self._plane, admit=admit, meters=self._meters, peers=peers)
+            context = None if tls is None else tls.context()
+            grpc = _address(settings.host, await self._grpc.start(settings.host, settings.grpc_port, ssl=context))
+        if tls is not None:
+            self._beside.append(asyncio.create_task(keep_fresh(tls)))
         return http, grpc
 
     async def _load_all(self, names: tuple[str, ...]) -> tuple[str, ...]:

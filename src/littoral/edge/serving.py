@@ -18,6 +18,8 @@ from littoral.edge.node import Node, Standing
 from littoral.edge.settings import Bounds, NodeSettings
 from littoral.model.function import PythonOperator
 from littoral.model.memory import keep_memory_low, release_memory
+from littoral.serve.client.tls import ClientTls
+from littoral.serve.tls import Tls
 
 _COLLECT_EVERY = (20_000, 50, 100)
 
@@ -34,8 +36,11 @@ class Options(TypedDict, total=False):
     workers: int | None
     models_bytes_max: int | None
     api_key_file: Path | None
+    tls: Tls | None
+    tls_peers: frozenset[str] | None
     upstreams: tuple[str, ...]
     upstream_key: str | None
+    upstream_tls: ClientTls
     bounds: Bounds
     on_correction: Callable[[InferAnswer], None] | None
     cache: Path | None
@@ -71,7 +76,7 @@ def serving(*models: Servable, **options: Unpack[Options]) -> Iterator[Server]:
     thread.start()
     standing, stop = started.result()
     try:
-        yield Server(_url("http", standing.http), _url("grpc", standing.grpc), standing.site, standing.models)
+        yield Server(standing.http_url, standing.grpc_url, standing.site, standing.models)
     finally:
         stop()
         thread.join()
@@ -137,7 +142,3 @@ def _settings(models: Sequence[Servable], options: Options) -> NodeSettings:
         operators=tuple(model for model in models if isinstance(model, PythonOperator)),
         **options,
     )
-
-
-def _url(scheme: str, address: str) -> str:
-    return f"{scheme}://{address}" if address else ""

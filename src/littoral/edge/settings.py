@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,9 @@ from pathlib import Path
 from littoral.core.request import InferAnswer
 from littoral.model import builtin
 from littoral.model.function import PythonOperator
+from littoral.serve.client.tls import SYSTEM, ClientTls
 from littoral.serve.dataplane import Observe
+from littoral.serve.tls import Tls
 
 
 def default_site() -> str:
@@ -43,7 +44,8 @@ class NodeSettings:
     has upstreams or was told a `cache`. `on_correction` is called with each answer that an upstream gives too late, on
     the node's loop; it returns at once.
     `observe` is told of every answer before its caller is. `may_be_empty` starts without a model, too, for one to come.
-    `api_key_file` closes the doors to whoever shows no key that is in it.
+    `api_key_file` closes the doors to whoever shows no key that is in it. `tls` makes them speak TLS 1.3; `tls_peers`
+    are the SPIFFE ids that may then connect (None: whomever TLS lets through).
     """
 
     paths: tuple[Path, ...] = ()
@@ -55,9 +57,11 @@ class NodeSettings:
     workers: int | None = None
     models_bytes_max: int | None = None
     api_key_file: Path | None = None
+    tls: Tls | None = None
+    tls_peers: frozenset[str] | None = None
     upstreams: tuple[str, ...] = ()
     upstream_key: str | None = None
-    upstream_tls: ssl.SSLContext | None = None
+    upstream_tls: ClientTls = SYSTEM
     bounds: Bounds = field(default_factory=Bounds)
     on_correction: Callable[[InferAnswer], None] | None = None
     cache: Path | None = None

@@ -8,7 +8,6 @@ that it is away is the breaker's to know.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -36,6 +35,7 @@ from littoral.runtime.placing_meters import families
 from littoral.runtime.runtime import Runtime
 from littoral.runtime.splits import Splits, splits_of
 from littoral.serve.client.answer import ModelFacts
+from littoral.serve.client.tls import SYSTEM, ClientTls
 from littoral.serve.upstream import Foreign, Upstream
 
 _LOG = log_of("edge.upstreams")
@@ -62,7 +62,7 @@ class Matching:
         bounds: Bounds,
         folders: Sequence[Path],
         api_key: str | None = None,
-        tls: ssl.SSLContext | None = None,
+        tls: ClientTls = SYSTEM,
         on_correction: Callable[[InferAnswer], None] | None = None,
         profiling: Profiling | None = None,
     ) -> None:

@@ -28,6 +28,7 @@ from littoral.serve.grpc_reflection import reflection_methods
 from littoral.serve.grpc_session import Session
 from littoral.serve.grpc_verbs import inference_methods
 from littoral.serve.statuses import STATUSES
+from littoral.serve.tls import peer_id, welcome
 
 _LOG = log_of("serve.grpc")
 _RECEIVE_BYTES = 256 * 1024
@@ -40,7 +41,10 @@ _NAMES.update({0: "OK", 12: "UNIMPLEMENTED", 13: "INTERNAL", 16: "UNAUTHENTICATE
 
 
 class GrpcDoor:
-    """One listening port. Started and stopped on the event loop that serves it."""
+    """One listening port. Started and stopped on the event loop that serves it.
+
+    `peers` are the SPIFFE ids that may connect, over mutual TLS; None: whomever TLS lets through.
+    """
 
     def __init__(
         self,
@@ -50,7 +54,9 @@ class GrpcDoor:
         admit: Admit | None = None,
         meters: Meters | None = None,
         clock: Clock | None = None,
+        peers: frozenset[str] | None = None,
     ) -> None:
+        self._peers = peers
         self._plane = plane
         self._limits = GrpcLimits() if limits is None else limits
         self._admit = admit
@@ -110,6 +116,13 @@ class GrpcDoor:
         if self._timer is not None:
             self._timer.cancel()
         self._server = None
+
+    def welcomes(self, transport: asyncio.Transport) -> bool:
+        """Whether who is at the other end may be there."""
+        if welcome(transport, self._peers):
+            return True
+        _LOG.warning("A connection was refused: its certificate is not one of those named.", peer=peer_id(transport))
+        return False
 
     def join(self, session: Session) -> bool:
         """Takes a new connection in, if there is a place for it."""

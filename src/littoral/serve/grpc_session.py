@@ -13,6 +13,10 @@ from littoral.serve.h2_frames import ErrorCode
 class Owner(Protocol):
     """Who counts the connections."""
 
+    def welcomes(self, transport: asyncio.Transport) -> bool:
+        """Whether who is at the other end may be there."""
+        ...
+
     def join(self, session: Session) -> bool:
         """Takes a new one in; False where there is no place."""
         ...
@@ -49,7 +53,7 @@ class Session(asyncio.BufferedProtocol):
         self._transport = made = cast(asyncio.Transport, transport)
         self._loop = asyncio.get_running_loop()
         self._opened_s = self._read_s = self._write_s = self._clock.monotonic_s()
-        if not self._owner.join(self):
+        if not self._owner.welcomes(made) or not self._owner.join(self):
             made.abort()
             return
         _keep_alive(made)

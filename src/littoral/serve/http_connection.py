@@ -37,6 +37,8 @@ class Door(Protocol):
     held_bytes: int
     stopping: bool
 
+    def welcomes(self, transport: asyncio.Transport) -> bool: ...
+
     def joined(self, connection: HttpConnection) -> bool: ...
 
     def left(self, connection: HttpConnection) -> None: ...
@@ -93,7 +95,10 @@ class HttpConnection(asyncio.BufferedProtocol):
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its bases
+        self._transport = made = cast(asyncio.Transport, transport)  # uvloop's is one in all but its bases
+        if not self._door.welcomes(made):
+            made.abort()
+            return
         room = self._door.joined(self)
         self.since_s = self._door.now_s
         if not room:

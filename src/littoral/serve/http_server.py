@@ -12,6 +12,7 @@ from email.utils import formatdate
 from typing import Final
 
 from littoral.core.errors import Unavailable
+from littoral.monitor.log import log_of
 from littoral.monitor.meters import Meters
 from littoral.net.frame import Buffer
 from littoral.serve.body_memory import BodyMemory
@@ -22,7 +23,9 @@ from littoral.serve.http_limits import LIMITS, HttpLimits
 from littoral.serve.http_reply import PHRASES, Pending, Reply
 from littoral.serve.http_stream import Stream
 from littoral.serve.rest import Rest
+from littoral.serve.tls import peer_id, welcome
 
+_LOG = log_of("serve.http")
 _SCRATCH_BYTES: Final = 256 * 1024
 _HEAD_SCRATCH_BYTES: Final = 16 * 1024
 _TICK_S: Final = 1.0
@@ -34,7 +37,8 @@ _KEEP: Final = b"Connection: keep-alive\r\n"
 class HttpDoor:
     """The Open Inference Protocol over HTTP/1.1, on the event loop it is started from.
 
-    `admit` says whether the holder of a key (None: none was sent) may come in; without it everybody may.
+    `admit` says whether the holder of a key (None: none was sent) may come in; without it everybody may. `peers` are
+    the SPIFFE ids that may connect, over mutual TLS; None: whomever TLS lets through.
     """
 
     def __init__(
@@ -44,7 +48,9 @@ class HttpDoor:
         *,
         limits: HttpLimits = LIMITS,
         admit: Callable[[str | None], bool] | None = None,
+        peers: frozenset[str] | None = None,
     ) -> None:
+        self._peers = peers
         self.limits = limits
         self.scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self.head_scratch = self.scratch[:_HEAD_SCRATCH_BYTES]
@@ -70,6 +76,8 @@ class HttpDoor:
         """Listens on `host` and says on which port; 0 takes any free one. `Unavailable` (`port_taken`) if it cannot."""
         loop = asyncio.get_running_loop()
         self._allow_files()
+        if ssl is not None:
+            ssl.set_alpn_protocols(["http/1.1"])
         try:
             self._server = await loop.create_server(
                 lambda: HttpConnection(self), host, port, ssl=ssl, backlog=_BACKLOG, reuse_address=True
@@ -100,6 +108,13 @@ class HttpDoor:
         self._flush()
 
     # What connections call.
+
+    def welcomes(self, transport: asyncio.Transport) -> bool:
+        """Whether who is at the other end may be there."""
+        if welcome(transport, self._peers):
+            return True
+        _LOG.warning("A connection was refused: its certificate is not one of those named.", peer=peer_id(transport))
+        return False
 
     def joined(self, connection: HttpConnection) -> bool:
         """Takes note of a new connection; False where there is no room for it."""

@@ -7,7 +7,6 @@ pictures is sent the tensor that the model's task makes of one, and what it answ
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -20,6 +19,7 @@ from littoral.serve.client.answer import ModelFacts
 from littoral.serve.client.async_client import async_wire
 from littoral.serve.client.client import dialect_of
 from littoral.serve.client.http_dialect import HttpDialect
+from littoral.serve.client.tls import SYSTEM, ClientTls
 from littoral.serve.client.wire import Ask, Reply
 from littoral.serve.dataplane import BLOCKS
 
@@ -42,12 +42,12 @@ class Foreign:
 class Upstream:
     """One server's address, connections and what is known of its models; used from one event loop.
 
+    `tls` is how an `https` or `grpcs` server is known, and how this site shows who it is.
     `foreign` are by name the models that it serves as plain tensors; `digests` are those of models that it must still
     have to count as alive. `knows_blocks`: it takes inferences that begin at a block.
     """
 
-    def __init__(self, url: str, *, api_key: str | None = None, tls: ssl.SSLContext | None = None) -> None:
-        """`tls` is how an `https` server is known, and how this site shows who it is."""
+    def __init__(self, url: str, *, api_key: str | None = None, tls: ClientTls = SYSTEM) -> None:
         address = read_address(url)
         self.url = address.url
         self.foreign: dict[str, Foreign] = {}
@@ -55,7 +55,7 @@ class Upstream:
         self.knows_blocks = False
         self._api_key = api_key
         self._http = address.wire == "http"
-        self._wire = async_wire(address, None, answer_bytes_max=ANSWER_BYTES_MAX, tls=tls)
+        self._wire = async_wire(address, tls, answer_bytes_max=ANSWER_BYTES_MAX)
         self._dialect = dialect_of(address, api_key)
 
     async def infer(self, request: InferRequest, *, timeout_s: float) -> InferAnswer:

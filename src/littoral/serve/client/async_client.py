@@ -19,6 +19,7 @@ from littoral.serve.client.answer import Answer, ModelFacts, Prediction, ServerF
 from littoral.serve.client.client import conversation
 from littoral.serve.client.conversation import Pause, Talk
 from littoral.serve.client.picture import encoded
+from littoral.serve.client.tls import SYSTEM, ClientTls
 from littoral.serve.client.wire import ANSWER_BYTES_MAX, AsyncWire
 
 T = TypeVar("T")
@@ -38,11 +39,16 @@ class AsyncClient:
         timeout_s: float = 30.0,
         retries: int = 2,
         ca_file: Path | str | None = None,
+        cert_file: Path | str | None = None,
+        key_file: Path | str | None = None,
+        tls: ssl.SSLContext | None = None,
+        server_name: str | None = None,
         binary: bool = True,
     ) -> None:
         self._addresses = read_addresses(url)
         self._talk = conversation(self._addresses, api_key=api_key, timeout_s=timeout_s, retries=retries, binary=binary)
-        self._wires = [async_wire(address, ca_file) for address in self._addresses]
+        chosen = ClientTls(ca_file, cert_file, key_file, tls, server_name)
+        self._wires = [async_wire(address, chosen) for address in self._addresses]
 
     @property
     def url(self) -> str:
@@ -153,23 +159,14 @@ class AsyncClient:
             return result
 
 
-def async_wire(
-    address: Address,
-    ca_file: Path | str | None,
-    *,
-    answer_bytes_max: int = ANSWER_BYTES_MAX,
-    tls: ssl.SSLContext | None = None,
-) -> AsyncWire:
-    """Connections to an address, for one event loop; an answer beyond `answer_bytes_max` is broken off.
-
-    `tls` takes the place of a context made from `ca_file`; over HTTP only.
-    """
+def async_wire(address: Address, tls: ClientTls = SYSTEM, *, answer_bytes_max: int = ANSWER_BYTES_MAX) -> AsyncWire:
+    """Connections to an address, for one event loop; an answer beyond `answer_bytes_max` is broken off."""
     if address.wire == "http":
         from littoral.serve.client.http_async_wire import HttpAsyncWire
-        from littoral.serve.client.http_wire import tls_context
+        from littoral.serve.client.tls import http_context
 
-        context = (tls or tls_context(ca_file)) if address.tls else None
-        return HttpAsyncWire(address, tls=context, answer_bytes_max=answer_bytes_max)
+        context = http_context(tls) if address.tls else None
+        return HttpAsyncWire(address, tls=context, server_name=tls.server_name, answer_bytes_max=answer_bytes_max)
     from littoral.serve.client.grpcio_wire import GrpcAsyncWire
 
-    return GrpcAsyncWire(address, ca_file=ca_file, answer_bytes_max=answer_bytes_max)
+    return GrpcAsyncWire(address, tls=tls, answer_bytes_max=answer_bytes_max)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from littoral.serve.client.conversation import Conversation, Dialect, Pause, Tal
 from littoral.serve.client.picture import encoded
 from littoral.serve.client.retry import RetryBudget, RetryPolicy
 from littoral.serve.client.route import Route
+from littoral.serve.client.tls import SYSTEM, ClientTls
 from littoral.serve.client.wire import Wire
 
 T = TypeVar("T")
@@ -36,6 +38,9 @@ class Client:
     `timeout_s` bounds every call, retries included; `deadline_ms` of a call may shorten it and is sent along, so that
     the server refuses at once what it cannot do in time. Retries happen only where the server is away or has no room,
     and stay under a tenth of the requests. Errors are the kinds of `littoral.core.errors`, with the server's code.
+    Over `https://` and `grpcs://`, `ca_file` names whom to trust, `cert_file` and `key_file` how this client proves who
+    it is; `tls` is a whole context instead, over HTTP. `server_name` is whom the server's certificate must be
+    for, where that is not the URL's host.
     `binary=False` sends tensors over HTTP as JSON where JSON can hold them (pictures and FP16 it cannot).
     """
 
@@ -47,11 +52,16 @@ class Client:
         timeout_s: float = 30.0,
         retries: int = 2,
         ca_file: Path | str | None = None,
+        cert_file: Path | str | None = None,
+        key_file: Path | str | None = None,
+        tls: ssl.SSLContext | None = None,
+        server_name: str | None = None,
         binary: bool = True,
     ) -> None:
         self._addresses = read_addresses(url)
         self._talk = conversation(self._addresses, api_key=api_key, timeout_s=timeout_s, retries=retries, binary=binary)
-        self._wires = [_wire(address, ca_file) for address in self._addresses]
+        chosen = ClientTls(ca_file, cert_file, key_file, tls, server_name)
+        self._wires = [_wire(address, chosen) for address in self._addresses]
 
     @property
     def url(self) -> str:
@@ -186,11 +196,13 @@ def dialect_of(address: Address, api_key: str | None, *, binary: bool = True) ->
     return GrpcDialect(api_key=api_key)
 
 
-def _wire(address: Address, ca_file: Path | str | None) -> Wire:
+def _wire(address: Address, tls: ClientTls = SYSTEM) -> Wire:
     if address.wire == "http":
-        from littoral.serve.client.http_wire import HttpWire, tls_context
+        from littoral.serve.client.http_wire import HttpWire
+        from littoral.serve.client.tls import http_context
 
-        return HttpWire(address, tls=tls_context(ca_file) if address.tls else None)
+        context = http_context(tls) if address.tls else None
+        return HttpWire(address, tls=context, server_name=tls.server_name)
     from littoral.serve.client.grpcio_wire import GrpcWire
 
-    return GrpcWire(address, ca_file=ca_file)
+    return GrpcWire(address, tls=tls)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from littoral.core.errors import Unavailable
 from littoral.serve.client.address import Address
 from littoral.serve.client.http_wire import late
+from littoral.serve.client.tls import SYSTEM, ClientTls, grpc_credentials, grpc_options
 from littoral.serve.client.wire import ANSWER_BYTES_MAX, Ask, Reply
 
 # Unlimited here: the server sets the limits, and an answer is never larger than what was asked for.
@@ -21,12 +21,13 @@ _UNAVAILABLE = 14
 class GrpcWire:
     """One channel; grpcio multiplexes calls of any number of threads over it."""
 
-    def __init__(self, address: Address, *, ca_file: Path | str | None = None) -> None:
+    def __init__(self, address: Address, *, tls: ClientTls = SYSTEM) -> None:
         grpc = _grpcio()
         self._address = address
         self._failure = grpc.RpcError
         if address.tls:
-            self._channel: Any = grpc.secure_channel(address.authority, _credentials(grpc, ca_file), options=_OPTIONS)
+            options = [*_OPTIONS, *grpc_options(tls)]
+            self._channel: Any = grpc.secure_channel(address.authority, grpc_credentials(grpc, tls), options=options)
         else:
             self._channel = grpc.insecure_channel(address.authority, options=_OPTIONS)
         self._calls: dict[str, Any] = {}
@@ -49,13 +50,11 @@ class GrpcWire:
 class GrpcAsyncWire:
     """The same on an event loop; the channel is made with the first call, on the loop that makes it."""
 
-    def __init__(
-        self, address: Address, *, ca_file: Path | str | None = None, answer_bytes_max: int = ANSWER_BYTES_MAX
-    ) -> None:
+    def __init__(self, address: Address, *, tls: ClientTls = SYSTEM, answer_bytes_max: int = ANSWER_BYTES_MAX) -> None:
         self._grpc = _grpcio()
         self._options = [*_SEND_UNLIMITED, ("grpc.max_receive_message_length", min(answer_bytes_max, _INT32_MAX))]
         self._address = address
-        self._ca_file = ca_file
+        self._tls = tls
         self._channel: Any = None
         self._calls: dict[str, Any] = {}
 
@@ -81,8 +80,9 @@ class GrpcAsyncWire:
         from grpc import aio
 
         if self._address.tls:
-            credentials = _credentials(self._grpc, self._ca_file)
-            return aio.secure_channel(self._address.authority, credentials, options=self._options)
+            credentials = grpc_credentials(self._grpc, self._tls)
+            options = [*self._options, *grpc_options(self._tls)]
+            return aio.secure_channel(self._address.authority, credentials, options=options)
         return aio.insecure_channel(self._address.authority, options=self._options)
 
 
@@ -96,13 +96,6 @@ def _grpcio() -> Any:
             extra="grpc",
         ) from error
     return grpc
-
-
-def _credentials(grpc: Any, ca_file: Path | str | None) -> Any:
-    try:
-        return grpc.ssl_channel_credentials(None if ca_file is None else Path(ca_file).read_bytes())
-    except OSError as error:
-        raise Unavailable("file_unreadable", f"The CA file {ca_file} cannot be read: {error.strerror}.") from error
 
 
 def _joined(ask: Ask) -> bytes:

@@ -24,11 +24,17 @@ class HttpAsyncWire:
     """Connections to one server; at most 32 stay open while idle. Used from one event loop."""
 
     def __init__(
-        self, address: Address, *, tls: ssl.SSLContext | None = None, answer_bytes_max: int = ANSWER_BYTES_MAX
+        self,
+        address: Address,
+        *,
+        tls: ssl.SSLContext | None = None,
+        server_name: str | None = None,
+        answer_bytes_max: int = ANSWER_BYTES_MAX,
     ) -> None:
         self._answer_bytes_max = answer_bytes_max
         self._address = address
         self._tls = tls
+        self._server_name = None if tls is None else server_name or address.host
         self._idle: list[_Connection] = []
         self._closed = False
 
@@ -62,7 +68,7 @@ class HttpAsyncWire:
                     self._address.host,
                     self._address.port,
                     ssl=self._tls,
-                    server_hostname=self._address.host if self._tls else None,
+                    server_hostname=self._server_name,
                     limit=1 << 20,
                 )
         except OSError as error:

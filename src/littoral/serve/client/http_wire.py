@@ -6,7 +6,6 @@ import socket
 import ssl
 import threading
 import time
-from pathlib import Path
 
 from littoral.core.errors import Expired, LittoralError, Unavailable
 from littoral.serve.client.address import Address
@@ -21,9 +20,10 @@ _READ_BYTES = 262_144
 class HttpWire:
     """Connections to one server; at most 32 stay open while idle."""
 
-    def __init__(self, address: Address, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, address: Address, *, tls: ssl.SSLContext | None = None, server_name: str | None = None) -> None:
         self._address = address
         self._tls = tls
+        self._server_name = server_name or address.host
         self._idle: list[socket.socket] = []
         self._lock = threading.Lock()
         self._closed = False
@@ -67,7 +67,7 @@ class HttpWire:
         if self._tls is None:
             return connection
         try:
-            return self._tls.wrap_socket(connection, server_hostname=self._address.host)
+            return self._tls.wrap_socket(connection, server_hostname=self._server_name)
         except OSError as error:
             connection.close()
             raise away(self._address, error) from error
@@ -143,11 +143,3 @@ def _left_s(until_s: float) -> float:
     if left_s <= 0:
         raise late()
     return left_s
-
-
-def tls_context(ca_file: Path | str | None) -> ssl.SSLContext:
-    """A context that checks the server's name against the system's authorities, or against those in a PEM file."""
-    try:
-        return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
-    except (OSError, ssl.SSLError) as error:
-        raise Unavailable("file_unreadable", f"The CA file {ca_file} cannot be read: {error}.") from error
