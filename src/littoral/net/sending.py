@@ -42,6 +42,7 @@ from littoral.net.sending_terms import (
 from littoral.net.throughput import Departure, Throughput
 
 FIRST_BATCH_BYTES = 32 * 2**10
+FREE_AGAIN_S = 5.0
 EMPTY_PAUSE_S = 1.0  # a log that said it had entries and gave none is not asked again at once
 # Batches of one size cannot tell a round trip from a rate (see `estimate`), so every other one is smaller.
 SMALLER = 0.7
@@ -66,6 +67,7 @@ class _Line:
     broken: bool = False  # goes back to `acked` when nothing is in flight any more
     stopped: bool = False
     since_s: float | None = None  # when something began to wait
+    freed_s: float | None = None  # since when the store has shown what it was told to free
 
 
 @dataclass(slots=True)
@@ -127,6 +129,7 @@ class Sender:
         elif isinstance(news, Failed):
             effects += self._failed(news, now_s)
         self._wakes_s = []
+        effects += self._free_again(views, now_s)
         for lane in Lane:
             ship = self._next(lane, logs, now_s, metered)
             if ship is not None:
@@ -147,6 +150,20 @@ class Sender:
                 line.since_s = None
             elif line.since_s is None:
                 line.since_s = now_s
+
+    def _free_again(self, views: Mapping[str, Log], now_s: float) -> Iterable[Effect]:
+        """A store may forget what it was told to free (its disk failed just then): it is told again."""
+        for name, view in views.items():
+            line = self._lines[name]
+            if line.acked < view.first:
+                line.freed_s = None
+            elif line.freed_s is None:
+                line.freed_s = now_s
+            elif now_s >= line.freed_s + FREE_AGAIN_S:
+                line.freed_s = now_s
+                yield Free(name, line.acked)
+            if line.freed_s is not None:
+                self._wakes_s.append(line.freed_s + FREE_AGAIN_S)
 
     def _shipped(self, news: Shipped, now_s: float) -> None:
         flight = self._flights.get(news.batch)

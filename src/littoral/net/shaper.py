@@ -18,6 +18,8 @@ from littoral.net.weather import Fault, Forecast, Weather
 
 CHUNK_BYTES = 4096
 QUEUE_BYTES_MAX = 256 * 1024
+AT_ONCE_S = 0.001  # what is read in less has been waiting: the link was not idle
+LATE_S_MAX = 0.25  # where this process woke late while bytes waited, the link makes good for so much
 DARK_POLL_S = 0.02  # how often a dark link looks whether it is light again
 
 
@@ -119,13 +121,21 @@ class ShapedLink:
         delivery = asyncio.ensure_future(_deliver(waiting, news, writer, room.release))
         loop = asyncio.get_running_loop()
         try:
-            while chunk := await reader.read(CHUNK_BYTES):
+            while True:
+                woke_s = loop.time()
+                chunk = await reader.read(CHUNK_BYTES)
+                if not chunk:
+                    break
+                came_s = loop.time()
                 await room.acquire()
                 await self._until_light()
                 weather = self._weather()
                 if weather.fault is Fault.DROP:
                     raise ConnectionResetError("the link dropped")
-                way.free_at_s = max(way.free_at_s, loop.time()) + len(chunk) / weather.bytes_per_s
+                now_s = loop.time()
+                was_idle = came_s - woke_s >= AT_ONCE_S or now_s - came_s >= AT_ONCE_S
+                starts_s = now_s if was_idle else now_s - LATE_S_MAX
+                way.free_at_s = max(way.free_at_s, starts_s) + len(chunk) / weather.bytes_per_s
                 way.bytes_carried += len(chunk)
                 waiting.append((way.free_at_s + weather.delay_s, chunk))
                 news.set()

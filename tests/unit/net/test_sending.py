@@ -261,6 +261,22 @@ def test_a_sender_that_lost_its_memory_goes_on_from_what_the_hub_says() -> None:
     assert stage.outbox.logs() == []
 
 
+def test_a_store_that_forgot_to_free_what_it_was_told_to_is_told_again() -> None:
+    # given a store whose disk fails as the hub's word arrives
+    stage = Stage(Sender(Random(1)), Road())
+    stage.outbox.open("r", "result")
+    for number in range(5):
+        stage.outbox.put("r", b"%d" % number)
+    stage.outbox.forgets = 1
+
+    # when time passes
+    stage.run(20)
+
+    # then it is empty, and nothing was sent twice
+    assert stage.outbox.logs() == []
+    assert stage.hub.batches == 1
+
+
 def test_a_store_set_back_to_an_old_copy_is_noticed_and_its_log_left_alone() -> None:
     # given a hub that has a hundred numbers of a log, of which the site remembers five
     stage = Stage(Sender(Random(1)), Road())
