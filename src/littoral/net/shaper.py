@@ -120,6 +120,7 @@ class ShapedLink:
         news = asyncio.Event()
         delivery = asyncio.ensure_future(_deliver(waiting, news, writer, room.release))
         loop = asyncio.get_running_loop()
+        due_s = loop.time()
         try:
             while True:
                 woke_s = loop.time()
@@ -134,12 +135,13 @@ class ShapedLink:
                     raise ConnectionResetError("the link dropped")
                 now_s = loop.time()
                 was_idle = came_s - woke_s >= AT_ONCE_S or now_s - came_s >= AT_ONCE_S
-                starts_s = now_s if was_idle else now_s - LATE_S_MAX
+                starts_s = now_s if was_idle else max(due_s, now_s - LATE_S_MAX)
                 way.free_at_s = max(way.free_at_s, starts_s) + len(chunk) / weather.bytes_per_s
                 way.bytes_carried += len(chunk)
                 waiting.append((way.free_at_s + weather.delay_s, chunk))
                 news.set()
-                await asyncio.sleep(max(0.0, way.free_at_s - loop.time()))
+                due_s = way.free_at_s
+                await asyncio.sleep(max(0.0, due_s - loop.time()))
             waiting.append((way.free_at_s + self._weather().delay_s, b""))
             news.set()
             await delivery
