@@ -8,22 +8,24 @@ from __future__ import annotations
 import pytest
 
 from littoral.core.errors import LittoralError
+from sim.passage import Passage
 from sim.planted import PLANTED
 from sim.voyage import Broken, Voyage
 
-SEEDS = 150  # about 20 s on two cores
+SEEDS = 100  # of each kind: about 30 s together on two idle cores
 PLANTED_SEEDS = 200
 
 
+@pytest.mark.parametrize("kind", [Voyage, Passage])
 @pytest.mark.parametrize("start", range(0, SEEDS, 25))
-def test_what_was_confirmed_takes_effect_once_and_in_order_whatever_happens(start: int) -> None:
-    # given voyages of some seeds
+def test_what_was_confirmed_takes_effect_once_and_in_order_whatever_happens(start: int, kind: type[Voyage]) -> None:
+    # given voyages of some seeds: with a plain ferry between the stores, or with the sender's core and a link in time
     cuts = confirmed = 0
 
     # when each is lived through; a promise that does not hold raises, and names the seed
     for seed in range(start, start + 25):
         try:
-            told = Voyage(seed).run()
+            told = kind(seed).run()
         except Broken as broken:
             raise AssertionError(f"seed {seed}: {broken}") from broken
         cuts += told.power_cuts
@@ -34,15 +36,16 @@ def test_what_was_confirmed_takes_effect_once_and_in_order_whatever_happens(star
     assert confirmed >= 500
 
 
+@pytest.mark.parametrize("kind", [Voyage, Passage])
 @pytest.mark.parametrize("fault", PLANTED)
-def test_a_planted_fault_is_found_within_200_seeds(fault: str) -> None:
+def test_a_planted_fault_is_found_within_200_seeds(fault: str, kind: type[Voyage]) -> None:
     for seed in range(PLANTED_SEEDS):
         try:
-            Voyage(seed, PLANTED[fault]).run()
+            kind(seed, PLANTED[fault]).run()
         except (Broken, LittoralError):
             return
     pytest.fail(f"{fault!r} went unnoticed")
 
 
 def test_a_seed_is_the_same_story_each_time() -> None:
-    assert Voyage(7).run() == Voyage(7).run()
+    assert Passage(7).run() == Passage(7).run()

@@ -123,7 +123,10 @@ class Folder:
                 self.ledger.close()
             except LittoralError as error:
                 self.ledger.trouble = error
+        known = self.ledger.acknowledged()
         self.ledger = self._mend(max(generations(self._disk, self._path), default=1))
+        for log, sequence in known.items():  # whoever sends does not say it twice
+            self.ledger.acknowledge(log, sequence)
         self._is_damaged = False
         return action()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from littoral.core.clock import Clock
@@ -38,11 +38,10 @@ class Put:
     stream: str
     kind: str
     body: bytes
+    size: int = field(init=False)  # what it will count against budgets
 
-    @property
-    def size(self) -> int:
-        """What it will count against budgets."""
-        return ROW_BYTES + len(self.kind) + len(self.body)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", ROW_BYTES + len(self.kind) + len(self.body))
 
 
 class Ledger:
@@ -146,6 +145,10 @@ class Ledger:
             log.asked = min(sequence, log.last)
             log.oldest_s = None
 
+    def acknowledged(self) -> dict[str, int]:
+        """How far each log was acknowledged."""
+        return {log.birth.name: log.first - 1 for log in self._shelf}
+
     @property
     def is_settled(self) -> bool:
         """Whether all that was acknowledged is gone from the disk."""
@@ -181,6 +184,7 @@ class Ledger:
             self._shelf.save()
             add_tallies(self._connection, self._drops.take_tallies())
             self._connection.run("COMMIT")
+            self._shelf.saved()
         except BaseException:
             self._rows.clear()
             self._drops.take_tallies()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from littoral.core.errors import Corrupt
 from littoral.core.event import Dropped, Entry, Event
@@ -28,10 +28,11 @@ class Birth:
     name: str
     site: str
     stream: str
+    crc: int = field(init=False, compare=False)
 
-    @property
-    def crc(self) -> int:
-        return zlib.crc32("\0".join((str(self.number), self.name, self.site, self.stream)).encode())
+    def __post_init__(self) -> None:
+        words = "\0".join((str(self.number), self.name, self.site, self.stream))
+        object.__setattr__(self, "crc", zlib.crc32(words.encode()))
 
 
 @dataclass(frozen=True, slots=True)

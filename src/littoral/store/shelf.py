@@ -31,10 +31,12 @@ class Shelf:
         self._saved: dict[int, tuple[float, ...]] = {}
         self._current: dict[str, Log] = {}
         self._number_last = 0
+        self._forgotten: list[Log] = []  # removed in the transaction that is open
 
     def load(self) -> None:
         """Reads every log from the disk; what the receiver acknowledged meanwhile is kept, and so are current logs."""
-        asked = {log.birth: log.asked for log in self._logs.values()}
+        asked = {log.birth: log.asked for log in [*self._logs.values(), *self._forgotten]}
+        self._forgotten.clear()
         current = {log.birth for log in self._current.values()}
         self._logs = read_logs(self._connection)
         self._saved = {number: log.state for number, log in self._logs.items()}
@@ -49,9 +51,14 @@ class Shelf:
             if log.acked >= log.last and log is not self._current.get(log.birth.stream):
                 forget_log(self._connection, log)
                 del self._logs[number]
+                self._forgotten.append(log)
             elif self._saved.get(number) != log.state:
                 save_log(self._connection, log)
                 self._saved[number] = log.state
+
+    def saved(self) -> None:
+        """What was saved is on the disk."""
+        self._forgotten.clear()
 
     def __iter__(self) -> Iterator[Log]:
         return iter(list(self._logs.values()))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from littoral.core.errors import Invalid, Overloaded
+from littoral.core.errors import Invalid, Overloaded, Unavailable
 from littoral.core.event import Event
+from littoral.store.disk import Connection, Row
 from littoral.store.ledger import Put
 from littoral.store.rules import StreamRule, WhenFull
 from unit.store.stage import MB, RULES, Stage, is_whole, lost, told
@@ -251,3 +253,38 @@ def test_the_folder_stays_within_its_budget_and_shrinks_when_it_is_drained(tmp_p
 def test_a_budget_too_small_for_a_database_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="at least"):
         Stage(tmp_path, bytes_max=1000)
+
+
+def test_an_acknowledgement_outlives_a_write_that_failed(tmp_path: Path) -> None:
+    # given a log of an earlier start that was acknowledged as a whole
+    stage = Stage(tmp_path)
+    old = stage.put("result", b"a", b"b")[1]
+    stage.reopen()
+    stage.folder.ledger.acknowledge(old.log, old.sequence)
+
+    # when the disk fails at the commit that would have removed it
+    stage.folder.ledger._connection = _FailsOnce(stage.folder.ledger._connection)
+    with pytest.raises(Unavailable):
+        stage.put("result", b"c")
+
+    # then it is not sent again
+    assert told(stage.waiting("result")) == []
+    stage.put("result", b"c")
+    assert told(stage.waiting("result")) == [b"c"]
+
+
+class _FailsOnce:
+    """A connection whose first commit fails."""
+
+    def __init__(self, inner: Connection) -> None:
+        self._inner = inner
+        self._has_failed = False
+
+    def run(self, sql: str, parameters: Row = ()) -> None:
+        if sql == "COMMIT" and not self._has_failed:
+            self._has_failed = True
+            raise Unavailable("disk_failing", "The disk fails.")
+        self._inner.run(sql, parameters)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
