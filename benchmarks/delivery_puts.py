@@ -2,7 +2,7 @@
 
     python benchmarks/delivery_puts.py --out benchmarks/results/delivery_puts.jsonl
 
-One caller that puts one after another, several callers at once (who share syncs), and batches; with bodies of 200 bytes.
+One caller that puts one after another, several at once (who share syncs), and batches; bodies have 200 bytes.
 Beside them what the disk itself needs for a sync of one page, written over and appended: the limit for who puts one by
 one. Then reading back. Takes about half a minute.
 """
