@@ -129,11 +129,13 @@ class Shipping:
                 await asyncio.to_thread(self._outbox.acknowledge, effect.log, effect.sequence)
             elif isinstance(effect, Diverged):
                 _LOG.error(
-                    "The hub has more of a log than this store: it is an old copy. Put a fresh store in its place.",
+                    "The hub has more of a log than this store, which was set back. What is left of it is there already.",
                     log=effect.log,
                     at_the_hub=effect.acknowledged,
                     here=effect.last,
                 )
+                # A store draws its logs anew at each start, so none of these numbers means another event.
+                await asyncio.to_thread(self._outbox.acknowledge, effect.log, effect.acknowledged)
             elif isinstance(effect, Wake):
                 wake_s = effect.at_s
         return wake_s
