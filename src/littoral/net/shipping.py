@@ -129,7 +129,7 @@ class Shipping:
                 await asyncio.to_thread(self._outbox.acknowledge, effect.log, effect.sequence)
             elif isinstance(effect, Diverged):
                 _LOG.error(
-                    "The hub has more of a log than this store, which was set back. What is left of it is there already.",
+                    "The hub has more of a log than this store, which was set back. The rest of it is there already.",
                     log=effect.log,
                     at_the_hub=effect.acknowledged,
                     here=effect.last,
