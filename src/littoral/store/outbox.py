@@ -124,12 +124,11 @@ class Outbox:
     def acknowledge(self, log: str, sequence: int) -> None:
         """The other side has everything of `log` up to `sequence`: it need not be kept.
 
-        Returns at once. An acknowledgement that a crash forgets makes no harm: the other side knows its mark.
+        Returns at once; the disk hears of it with the next write, or within a second. An acknowledgement that a crash
+        forgets makes no harm: the other side knows its mark.
         """
         with self._lock:
             self._folder.ledger.acknowledge(log, sequence)
-        with self._wake:
-            self._wake.notify()
 
     def listen(self, call: Callable[[], None]) -> Callable[[], None]:
         """Calls `call` from the writing thread after each write; it must be quick. Returns what ends that."""
