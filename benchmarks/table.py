@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import (
     choosing_table,
     delivery_idle_table,
+    delivery_ingest_table,
     delivery_link_table,
     footprint_table,
     http_servers_table,
@@ -41,6 +42,7 @@ RENDERERS: dict[str, Callable[[Iterable[Line]], str]] = {
     "placement": placement_table.render,
     "splits": splits_table.render,
     "delivery_idle": delivery_idle_table.render,
+    "delivery_ingest": delivery_ingest_table.render,
 }
 
 

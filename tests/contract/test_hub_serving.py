@@ -77,6 +77,21 @@ def test_what_is_assigned_to_the_hub_is_served_to_sites_and_to_nobody_else(stage
     assert ready(stage, site, "mine")
 
 
+def test_a_site_that_is_shut_out_loses_the_connection_it_has(stage: Stage, site: SiteHere) -> None:
+    # given a site that talks with the door over a connection that stays open
+    with httpx.Client(verify=site.identity.client_context(), trust_env=False, timeout=20) as client:
+        client.get(f"{stage.standing.http}/v2").raise_for_status()
+
+        # when it is revoked
+        stage.admin.post("/v1/sites/edge-1/revoke").raise_for_status()
+        stage.call(stage.hub.serving.bring_up_to_date)
+
+        # then it is out, over that connection and any other
+        for _ in range(2):
+            with pytest.raises(httpx.HTTPError):
+                client.get(f"{stage.standing.http}/v2")
+
+
 def test_the_hub_stands_in_for_a_silent_site_and_hands_back_without_flapping(
     stage: Stage, site: SiteHere, clock: ManualClock
 ) -> None:

@@ -20,7 +20,7 @@ from littoral.hub.database import Database
 from littoral.hub.presence import Presence, Rules, State, after_quiet, after_report
 from littoral.hub.signal import Signal
 from littoral.hub.sites import Heard, Site
-from littoral.identity.peers import NOTHING_REVOKED
+from littoral.identity.peers import NOTHING_REVOKED, Revocations
 from littoral.monitor.log import log_of
 
 _LOG = log_of("hub.attendance")
@@ -91,6 +91,13 @@ class Attendance:
         standing.desired_version = site.desired_version
         self._touch(standing)
 
+    def take_revocations(self, revocations: Revocations) -> None:
+        """Who was shut out from now on."""
+        if revocations != self.revocations:
+            self.revocations = revocations
+            for on_away in self._on_away:
+                on_away()
+
     def standing(self, name: str) -> Standing | None:
         """What is known of a site; None where it is not one of ours."""
         return self._standings.get(name)
@@ -100,7 +107,7 @@ class Attendance:
         return self._standings.values()
 
     def listen(self, on_away: Callable[[], None]) -> None:
-        """Takes a function that is called when a site goes away or comes back."""
+        """Takes a function that is called when a site goes away, comes back or is shut out."""
         self._on_away.append(on_away)
 
     async def heard(self, name: str) -> None:

@@ -28,6 +28,7 @@ PEER = "littoral.peer"
 _BACKLOG = 2048
 _DATE_S = 1.0
 _CLOSING_S = 0.05
+_CLOSE_S_MAX = 0.5
 
 
 class Connection(HttpToolsProtocol):
@@ -142,6 +143,8 @@ class Door:
                 backlog=_BACKLOG,
                 reuse_address=True,
                 ssl_handshake_timeout=None if ssl is None else LIMITS.head_s_max,
+                # A peer that is idle does not answer a goodbye, and must not hold up who wants to stop.
+                ssl_shutdown_timeout=None if ssl is None else _CLOSE_S_MAX,
             )
         except (OSError, OverflowError) as error:
             raise Unavailable(

@@ -63,6 +63,7 @@ class Serving:
         self._refused: dict[str, str] = {}
         self._stands_in: dict[str, frozenset[str]] = {}
         self._changing = asyncio.Lock()
+        self._revocations = parts.attendance.revocations
         self._http: HttpDoor | None = None
         self._grpc: GrpcDoor | None = None
         self._following: asyncio.Task[None] | None = None
@@ -97,7 +98,17 @@ class Serving:
     async def bring_up_to_date(self) -> None:
         """Loads and unloads until what is served is what should be; one that does not load stops no other."""
         async with self._changing:
+            self._look_at_revocations()
             await self._bring_up_to_date()
+
+    def _look_at_revocations(self) -> None:
+        """Where somebody was shut out, everybody has to come again: certificates are judged when they connect."""
+        revocations = self._parts.attendance.revocations
+        if revocations != self._revocations:
+            self._revocations = revocations
+            for door in (self._http, self._grpc):
+                if door is not None:
+                    door.drop_all()
 
     async def _bring_up_to_date(self) -> None:
         parts = self._parts

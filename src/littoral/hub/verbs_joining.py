@@ -161,7 +161,7 @@ class JoinVerbs:
 
     def _settle(self, site: Site, revocations: Revocations, changed: desired.Changed) -> None:
         parts = self._parts
-        parts.attendance.revocations = revocations
+        parts.attendance.take_revocations(revocations)
         parts.attendance.enter(site)
         parts.desired_changed(changed)
         parts.events_fresh.fire()

@@ -239,7 +239,7 @@ class SiteVerbs:
             return sites.find(connection, name), revoking.read(connection), changed
 
         site, revocations, changed = await parts.database.write(work)
-        parts.attendance.revocations = revocations
+        parts.attendance.take_revocations(revocations)
         parts.attendance.enter(site)
         parts.events_fresh.fire()
         parts.desired_changed(changed)

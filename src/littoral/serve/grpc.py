@@ -124,6 +124,11 @@ class GrpcDoor:
         _LOG.warning("A connection was refused: its certificate is not one of those named.", peer=peer_id(transport))
         return False
 
+    def drop_all(self) -> None:
+        """Ends every connection now: who may still come in comes again, and is looked at anew."""
+        for session in list(self._sessions):
+            session.abort()
+
     def join(self, session: Session) -> bool:
         """Takes a new connection in, if there is a place for it."""
         if len(self._sessions) >= self._limits.connections_max:

@@ -107,6 +107,11 @@ class HttpDoor:
             self._timer.cancel()
         self._flush()
 
+    def drop_all(self) -> None:
+        """Ends every connection now: who may still come in comes again, and is looked at anew."""
+        for connection in list(self._connections):
+            connection.abort()
+
     # What connections call.
 
     def welcomes(self, transport: asyncio.Transport) -> bool:
