@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 LABELS = ("crack", "dent", "hole", "ok", "scratch", "stain")
-SPLITS = ("train", "validation", "heldout")
+SPLITS = ("train", "validation", "heldout", "calibration")
 
 Picture = NDArray[np.uint8]
 
