@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -18,7 +19,7 @@ from models import doubling_onnx
 
 
 def test_the_demo_sends_every_picture_and_sums_up(tmp_path: Path) -> None:
-    done = littoral("demo", "--json", folder=tmp_path)
+    done = littoral("demo", "--single", "--json", folder=tmp_path)
 
     *answers, summary = done.rows
     pictures = builtin.pictures()
@@ -35,7 +36,7 @@ def test_the_demo_sends_every_picture_and_sums_up(tmp_path: Path) -> None:
 
 
 def test_the_demo_leaves_no_server_behind(tmp_path: Path) -> None:
-    done = littoral("demo", "--json", "--count", "1", folder=tmp_path)
+    done = littoral("demo", "--single", "--json", "--count", "1", folder=tmp_path)
 
     host, _, port = done.rows[-1]["http"].rpartition(":")
     with socket.socket() as probe:
@@ -43,7 +44,7 @@ def test_the_demo_leaves_no_server_behind(tmp_path: Path) -> None:
 
 
 def test_the_demo_is_readable(tmp_path: Path) -> None:
-    lines = littoral("demo", "--count", "3", folder=tmp_path).out.splitlines()
+    lines = littoral("demo", "--single", "--count", "3", folder=tmp_path).out.splitlines()
 
     assert lines[0].split("  ")[0] == "PICTURE"
     assert "LATENCY ms" in lines[0]
@@ -55,7 +56,7 @@ def test_the_demo_is_readable(tmp_path: Path) -> None:
 def test_a_demo_that_is_told_to_stop_stops_its_server_too(tmp_path: Path) -> None:
     # given a demo that would run for long, with its server
     demo = subprocess.Popen(
-        [sys.executable, "-m", "littoral", "demo", "--json", "--seconds", "600"],
+        [sys.executable, "-m", "littoral", "demo", "--single", "--json", "--seconds", "600"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         cwd=tmp_path,
@@ -111,3 +112,33 @@ def test_bench_refuses_a_concurrency_that_is_none(asked: str) -> None:
 
     assert done.status == 2
     assert "error arguments_wrong: " in done.err
+
+
+def test_a_fleet_on_one_machine_keeps_its_promises_and_is_gone_afterwards(tmp_path: Path) -> None:
+    # given nothing prepared
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+
+    # when the fleet runs for a while with nobody watching
+    done = subprocess.run(
+        [sys.executable, "-m", "littoral", "demo", "--headless", "--seconds", "15", "--json"],
+        capture_output=True,
+        check=False,
+        text=True,
+        cwd=tmp_path,
+        env={**ENVIRONMENT, "TMPDIR": str(temporary)},
+        timeout=240,
+    )
+
+    # then every picture was answered in time, every event is at the hub once, and no file is left
+    (line,) = done.stdout.splitlines()
+    summary = json.loads(line)
+    assert (done.returncode, summary["promises"]) == (
+        0,
+        {"all_answered": True, "all_on_time": True, "every_event_once": True},
+    ), (summary, done.stderr)
+    assert summary["answered"] > 100
+    assert summary["events"] >= summary["answered"]
+    assert {"edge-1", "edge-2", "edge-3"} <= set(summary["ran_at"])
+    assert summary["memory_mb"] < 700
+    assert list(temporary.iterdir()) == []

@@ -39,9 +39,7 @@ def main(given: Sequence[str] | None = None) -> None:
     found = pictures.rendered(asked.seed, "calibration", asked.count, asked.cache)
     little, big = _opened(asked.out, LITTLE), _opened(asked.out, BIG)
     judged = judge(little, big, found.jpegs, [LABELS[each] for each in found.classes])
-    cascade = calibrate_cascade(
-        little, big, judged, loss_max=asked.loss, confidence=asked.confidence, labelled=True
-    )
+    cascade = calibrate_cascade(little, big, judged, loss_max=asked.loss, confidence=asked.confidence, labelled=True)
     save_cascade(cascade, asked.out / LITTLE / FILE_NAME)
     cheapest = cascade.calibration().cheapest
     print(f"{cascade.samples} pictures; escalates {cheapest.pass_rate:.1%}, loses at most {cheapest.loss_upper:.2%}")

@@ -1,4 +1,4 @@
-"""`littoral demo`: the whole way on one machine with nothing prepared: a server, sixty pictures, what comes back."""
+"""`littoral demo`: a fleet on one machine with nothing prepared; or one server, sixty pictures, what comes back."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from littoral.cli.options import json_option
+from littoral.core.errors import Unavailable
 
 if TYPE_CHECKING:
+    from littoral.cli.demo_fleet import Wish
+    from littoral.cli.laptop import Laptop
     from littoral.cli.own_server import OwnServer
     from littoral.cli.table import Column
     from littoral.core.errors import Plain
     from littoral.serve.client.client import Client
 
 _PREDICT_TIMEOUT_S = 30.0
+_PATH = click.Path(path_type=Path)
 
 
 @dataclass(slots=True)
@@ -31,15 +35,135 @@ class _Tally:
 
 
 @click.command("demo")
-@click.option("--count", type=click.IntRange(1), metavar="N", help="Pictures to send. [default: each of the 60 once]")
-@click.option("--seconds", type=click.FloatRange(min=0.1), metavar="N", help="Keep sending for N seconds.")
+@click.option("--single", is_flag=True, help="One server without a hub, sixty pictures, and what comes back.")
+@click.option("--count", type=click.IntRange(1), metavar="N", help="With --single: pictures to send. [default: 60]")
+@click.option("--seconds", type=click.FloatRange(min=0.1), metavar="N", help="Stop by itself after N seconds.")
+@click.option("--headless", is_flag=True, help="Say nothing of the page; exit with 0 only if every promise was kept.")
+@click.option("--port", default=0, type=click.IntRange(0, 65535), metavar="N", help="The page's port. [default: any]")
+@click.option("--images", metavar="DIR", type=_PATH, help="Pictures for the cameras. [default: the built-in ones]")
+@click.option("--trace", metavar="FILE", type=_PATH, help="The links' rate: lines of seconds and Mbit/s.")
+@click.option("--little", metavar="MODEL", type=_PATH, help="The edges' model. [default: surface-little]")
+@click.option("--big", metavar="MODEL", type=_PATH, help="The hub's model. [default: surface-big]")
 @json_option
-def command(*, count: int | None, seconds: float | None, as_json: bool) -> None:
-    """Start a server with the built-in models, send it the built-in pictures, and show what comes back.
+def command(
+    *,
+    single: bool,
+    count: int | None,
+    seconds: float | None,
+    headless: bool,
+    port: int,
+    images: Path | None,
+    trace: Path | None,
+    little: Path | None,
+    big: Path | None,
+    as_json: bool,
+) -> None:
+    """Watch a small fleet on this machine: a hub, three edges of unlike speed on bad links, and their cameras.
 
-    The pictures show surfaces that are fine (ok) or have a scratch, dent, stain, crack or hole; no model has seen them
-    before. Each goes to a small and to a big model. A summary follows; the server is stopped at the end.
+    Everything is real: processes, sockets, certificates, join tokens; in a temporary folder, and gone at the end. Open
+    the address that is printed, sign in, and cut a link. Ctrl-C stops it and shows what became of every picture.
     """
+    if single:
+        _one_server(count, seconds, as_json=as_json)
+        return
+    wish = _wish(seconds, port=port, images=images, trace=trace, little=little, big=big, headless=headless)
+    summary = _run(wish)
+    _show(summary, as_json=as_json)
+    if headless and not summary["kept"]:
+        broken = ", ".join(name for name, kept in summary["promises"].items() if not kept)
+        raise Unavailable("promises_broken", f"The demo did not keep: {broken}. Is this machine busy?")
+
+
+def _wish(
+    seconds: float | None,
+    *,
+    port: int,
+    images: Path | None,
+    trace: Path | None,
+    little: Path | None,
+    big: Path | None,
+    headless: bool,
+) -> Wish:
+    try:
+        from littoral.cli.demo_fleet import Wish
+    except ImportError as error:
+        raise Unavailable(
+            "extra_missing",
+            "The fleet needs the extra [hub]: pip install 'littoral[hub]'. Without it: littoral demo --single",
+        ) from error
+    from littoral.net.weather import Forecast, Weather, read_trace
+
+    weather = None
+    if trace is not None:
+        points, length_s = read_trace(trace)
+        weather = Forecast(Weather(points[0][1], 0.02), points, length_s)
+
+    def ready(laptop: Laptop) -> None:
+        if headless:
+            return
+        click.echo(f"The fleet is ready: {laptop.url}", err=True)
+        click.echo(
+            f"Sign in as admin, password {laptop.password}. The browser will ask whether to trust it: yes.", err=True
+        )
+        click.echo("Cut a link, kill a site, and watch. Ctrl-C ends it.", err=True)
+
+    click.echo("Starting a hub, three edges and their cameras ...", err=True)
+    return Wish(
+        30.0 if headless and seconds is None else seconds,
+        images=images,
+        trace=weather,
+        little=little,
+        big=big,
+        port=port,
+        on_ready=ready,
+    )
+
+
+def _run(wish: Wish) -> dict[str, Any]:
+    """The fleet until it is stopped; its own log tells only what is wrong."""
+    import asyncio
+    import signal
+
+    from littoral.cli.demo_fleet import run_fleet
+    from littoral.monitor.log import start_log
+
+    start_log(level="error")
+
+    async def run() -> dict[str, Any]:
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stopping.set)
+        return await run_fleet(wish, stopping)
+
+    return asyncio.run(run())
+
+
+def _show(summary: dict[str, Any], *, as_json: bool) -> None:
+    from littoral.cli.table import json_line, print_facts
+
+    if as_json:
+        print(json_line(summary), flush=True)
+        return
+    share = " ".join(f"{site} {count / max(summary['answered'], 1):.0%}" for site, count in summary["ran_at"].items())
+    print_facts(
+        {
+            "pictures": f"{summary['sent']} sent, {summary['answered']} answered, {summary['late']} late, "
+            f"{summary['degraded']} degraded",
+            "ran at": share,
+            "time": f"p50 {summary['latency_ms_p50']} ms, p99 {summary['latency_ms_p99']} ms",
+            "right": "unknown" if summary["accuracy"] is None else f"{summary['accuracy']:.1%}",
+            "events": f"{summary['events']} here, {summary['events_twice']} twice, {summary['events_missing']} missing",
+            "memory": f"{summary['memory_mb']} MB in all processes",
+            "promises": ", ".join(
+                f"{name} {'kept' if kept else 'BROKEN'}" for name, kept in summary["promises"].items()
+            ),
+        }
+    )
+
+
+def _one_server(count: int | None, seconds: float | None, *, as_json: bool) -> None:
+    """A server with the built-in models, the built-in pictures, and what comes back."""
     from littoral.cli.own_server import own_server
     from littoral.cli.table import Table, json_line, print_facts
     from littoral.model import builtin

@@ -52,6 +52,14 @@ def command() -> None:
 )
 @click.option("--durable", is_flag=True, help="Answer only once the answer's event is on the disk; tells all of them.")
 @click.option(
+    "--explain-s",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(0.1),
+    help="Seconds between explained ones.",
+)
+@click.option("--pictures", is_flag=True, help="Show the hub a small copy of each explained answer's picture.")
+@click.option(
     "--telemetry-s", default=60.0, show_default=True, type=click.FloatRange(1), help="Seconds between readings."
 )
 @click.option("--report-s", default=10.0, show_default=True, type=click.FloatRange(1), help="Seconds between reports.")
@@ -79,6 +87,8 @@ def run(
     audit: float,
     results: float,
     durable: bool,
+    explain_s: float,
+    pictures: bool,
     telemetry_s: float,
     report_s: float,
     metered: str,
@@ -112,6 +122,8 @@ def run(
         mqtt=mqtt or "",
         results_share=results,
         results_durable=durable,
+        explain_every_s=explain_s,
+        pictures=pictures,
         telemetry_every_s=telemetry_s,
         report_every_s=report_s,
         metered=metered,

@@ -25,6 +25,8 @@ _EXTRAS: dict[str, tuple[str, str]] = {
     "tflite": ("ai-edge-litert", "TFLite models"),
     "torch": ("torch", "TorchScript and exported PyTorch models"),
     "grpc": ("grpcio", "calling a server over gRPC from Python and `littoral bench`"),
+    "edge": ("cryptography", "joining a hub"),
+    "hub": ("starlette", "being a hub, and `littoral demo`"),
 }
 
 _AVAILABLE_BYTES_MIN = 256_000_000

@@ -11,7 +11,6 @@ from littoral.cli.hub_person import hub_options
 from littoral.cli.options import ca_option, cert_option, json_option, key_option, url_option
 
 if TYPE_CHECKING:
-    from littoral.cli.hub_person import HubPerson
     from littoral.serve.client.tls import ClientTls
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -67,18 +66,13 @@ def push(
     What the hub has already is not sent again, and what broke off goes on where it was.
     """
     from littoral.cli.hub_person import hub_person
+    from littoral.cli.pushing import push_model
     from littoral.cli.table import json_line
     from littoral.fleet.selector import read_labels
-    from littoral.model.release import pack_release
 
     wanted = read_labels(labels)
-    release, places = pack_release(path, name=name)
     with hub_person(hub, token_file, ca) as person:
-        for file in release.files:
-            _send(person, file.digest, places[file.digest])
-        files = [{"path": it.path, "digest": it.digest, "size_bytes": it.size_bytes} for it in release.files]
-        body = {"name": release.name, "files": files, "version": version or 0, "labels": wanted}
-        made = person.post("/v1/models", body)
+        made = push_model(person, path, name=name, version=version or 0, labels=wanted)
     print(json_line(made) if as_json else f"{made['name']}@{made['version']}")
     click.echo(f"Next: littoral models assign {made['name']}@{made['version']} --to site=NAME", err=True)
 
@@ -139,30 +133,6 @@ def assign(*, model: str, to: str, hub: str | None, token_file: Path | None, ca:
         return
     one = made["assignment"]
     print(f"{one['model']}@{one['version']} to {one['to']}: {', '.join(made['sites']) or 'no site changes'}")
-
-
-def _send(person: HubPerson, digest: str, path: Path) -> None:
-    """Sends a file by the tus protocol, from where the hub has it."""
-    from base64 import b64encode
-
-    from littoral.cli.progress import Progress
-
-    size = path.stat().st_size
-    tus = {"Tus-Resumable": "1.0.0"}
-    told = {"Upload-Length": str(size), "Upload-Metadata": f"digest {b64encode(digest.encode()).decode()}"}
-    offset = int(person.send("POST", "/v1/uploads", headers={**tus, **told}).headers["Upload-Offset"])
-    part = {**tus, "Content-Type": "application/offset+octet-stream"}
-    pieces = -(-(size - offset) // _PIECE_BYTES)
-    with path.open("rb") as stream, Progress(pieces, path.name) as progress:
-        stream.seek(offset)
-        while offset < size:
-            headers = {**part, "Upload-Offset": str(offset)}
-            answer = person.send("PATCH", f"/v1/uploads/{digest}", headers=headers, content=stream.read(_PIECE_BYTES))
-            offset = int(answer.headers["Upload-Offset"])
-            progress.step()
-
-
-_PIECE_BYTES = 4 << 20
 
 
 def _list_server(url: str, api_key_file: Path | None, tls: ClientTls, *, as_json: bool) -> None:

@@ -24,12 +24,14 @@ from littoral.core.clock import RealClock
 from littoral.core.errors import LittoralError, Plain
 from littoral.core.version import VERSION
 from littoral.edge.appliers import CONFIGURATION, LIMITS, REVOKED, Configuration, Limits, RevokedApplier, ValueApplier
+from littoral.edge.condition import Condition
 from littoral.edge.edge_settings import HUB_HTTP_PORT, EdgeSettings
 from littoral.edge.membership import Joined, membership_of
 from littoral.edge.model_applier import ModelApplier
 from littoral.edge.node import Node, Standing
 from littoral.edge.releases import Releases
 from littoral.edge.results import Results
+from littoral.edge.samples import Samples
 from littoral.edge.settings import NodeSettings
 from littoral.edge.telemetry import Telemetry
 from littoral.edge.uplink import Uplink
@@ -106,7 +108,12 @@ class Edge:
         await asyncio.to_thread(releases.open)
         outbox = self._outbox = await asyncio.to_thread(self._open_outbox, joined)
         closing.push_async_callback(asyncio.to_thread, outbox.close)
-        results = Results(outbox.submit, share=settings.results_share, durable=settings.results_durable)
+        results = Results(
+            outbox.submit,
+            share=settings.results_share,
+            durable=settings.results_durable,
+            samples=Samples(every_s=settings.explain_every_s, pictures=settings.pictures, clock=clock),
+        )
         node = Node(self._node_settings(joined, hub, releases, results))
         closing.push_async_callback(node.stop, grace_s=settings.grace_s)
         standing = await node.start()
@@ -124,7 +131,10 @@ class Edge:
         closing.push_async_callback(uplink.close)
         models = ModelApplier(node.runtime, releases, uplink.blobs, on_switch=lambda _release: node.look_upstream())
         await models.restore()
-        telemetry = Telemetry(outbox.submit, node.runtime, clock=clock, every_s=settings.telemetry_every_s)
+        condition = Condition(node, outbox, results)
+        telemetry = Telemetry(
+            outbox.submit, node.runtime, clock=clock, every_s=settings.telemetry_every_s, more=condition.read
+        )
         agent = self.agent = Agent(
             self._appliers(joined, models, node, results, telemetry),
             FileMemory(settings.folder / "agent.json"),
@@ -168,7 +178,7 @@ class Edge:
             upstream_tls=ClientTls(context=joined.identity.client_context()),
             bounds=settings.bounds,
             on_correction=results.correct,
-            observe=results.observe,
+            observer=results,
             may_be_empty=True,
             site=joined.membership.site,
             grace_s=settings.grace_s,

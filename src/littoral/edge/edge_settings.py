@@ -16,7 +16,8 @@ class EdgeSettings:
 
     `paths` are models of the site's own, served beside those that the hub assigns. `upstreams` are servers to ask where
     that is better (none named: the hub, at port 8444; None: nobody). `results_share` of the answers become events,
-    all where they are `results_durable`. Every `telemetry_every_s` seconds the machine is told of, and every
+    all where they are `results_durable`. One answer in `explain_every_s` seconds has its placement's reasons with it,
+    and with `pictures` a small copy of what was asked, unless it `stays`. Every `telemetry_every_s` seconds the machine is told of, and every
     `report_every_s` the hub hears that the site is there. `outbox_bytes_max` and `blobs_bytes_max` bound the disk.
     `metered` says when the link is paid by the byte ("always", "07:00-19:00"), so that what may wait does.
     """
@@ -36,6 +37,8 @@ class EdgeSettings:
     mqtt: str = ""
     results_share: float = 1.0
     results_durable: bool = False
+    explain_every_s: float = 10.0
+    pictures: bool = False
     telemetry_every_s: float = 60.0
     report_every_s: float = 10.0
     outbox_bytes_max: int | None = None

@@ -36,6 +36,7 @@ from littoral.serve.tls import keep_fresh
 if TYPE_CHECKING:
     from littoral.edge.profiling import Profiling
     from littoral.edge.upstreams import Matching
+    from littoral.runtime.placer import Placer
 
 _LOG = log_of("edge.node")
 FIRST_MATCH_S = 1.0
@@ -85,7 +86,7 @@ class Node:
         if self._matching is not None:
             self._meters.watch(self._matching.families)
         self._plane = DataPlane(
-            self._runtime, self._repository, server_version=VERSION, placer=placer, observe=settings.observe
+            self._runtime, self._repository, server_version=VERSION, placer=placer, observer=settings.observer
         )
         self._beside: list[asyncio.Task[None]] = []
         self._http: HttpDoor | None = None
@@ -100,6 +101,11 @@ class Node:
     def runtime(self) -> Runtime:
         """What runs models here."""
         return self._runtime
+
+    @property
+    def placer(self) -> Placer | None:
+        """What places requests; None where there is no upstream."""
+        return None if self._matching is None else self._matching.placer
 
     @property
     def meters(self) -> Meters:

@@ -12,7 +12,7 @@ from littoral.core.request import InferAnswer
 from littoral.model import builtin
 from littoral.model.function import PythonOperator
 from littoral.serve.client.tls import SYSTEM, ClientTls
-from littoral.serve.dataplane import Observe
+from littoral.serve.dataplane import Observer
 from littoral.serve.tls import Tls
 
 
@@ -43,7 +43,7 @@ class NodeSettings:
     `cache` is the folder where models' profiles are kept (None: the user's cache); a node profiles its models where it
     has upstreams or was told a `cache`. `on_correction` is called with each answer that an upstream gives too late, on
     the node's loop; it returns at once.
-    `observe` is told of every answer before its caller is. `may_be_empty` starts without a model, too, for one to come.
+    `observer` is told of every answer before its caller is. `may_be_empty` starts without a model, too.
     `api_key_file` closes the doors to whoever shows no key that is in it. `tls` makes them speak TLS 1.3; `tls_peers`
     are the SPIFFE ids that may then connect (None: whomever TLS lets through).
     """
@@ -65,7 +65,7 @@ class NodeSettings:
     bounds: Bounds = field(default_factory=Bounds)
     on_correction: Callable[[InferAnswer], None] | None = None
     cache: Path | None = None
-    observe: Observe | None = None
+    observer: Observer | None = None
     may_be_empty: bool = False
     site: str = field(default_factory=default_site)
     grace_s: float = 10.0

@@ -37,7 +37,9 @@ class Telemetry:
         self._host = Host(clock=clock)
         self.every_s = every_s
         self._more = more
-        self._before: dict[str, int] = {}
+        self._before: dict[str, tuple[int, int]] = {}
+        self._read_s = clock.monotonic_s()
+        self._clock = clock
 
     async def run(self) -> None:
         """Again and again; the first one at once, so that a site is seen as soon as it is there."""
@@ -50,10 +52,16 @@ class Telemetry:
 
     def reading(self) -> dict[str, Any]:
         """The machine now, and each model's answers since the reading before."""
-        models = {}
+        models: dict[str, dict[str, float]] = {}
         for one in self._runtime.statistics():
             key = f"{one.name}@{one.version}"
-            count = one.success.count
-            models[key] = {"answers": count - self._before.get(key, 0)}
-            self._before[key] = count
-        return {"host": asdict(self._host.read()), "models": models, **self._more()}
+            count, spent_ns = one.success.count, one.compute_infer.ns
+            count_before, spent_before_ns = self._before.get(key, (0, 0))
+            models[key] = {"answers": count - count_before}
+            if count > count_before:
+                models[key]["compute_ms"] = (spent_ns - spent_before_ns) / (count - count_before) / 1e6
+            self._before[key] = count, spent_ns
+        now_s = self._clock.monotonic_s()
+        interval_s, self._read_s = now_s - self._read_s, now_s
+        told = {"host": asdict(self._host.read()), "interval_s": round(interval_s, 3), "models": models}
+        return told | self._more()

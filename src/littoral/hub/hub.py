@@ -140,6 +140,8 @@ class Hub:
         parts = Parts(
             database, self._clock, chronicle, attendance, self._limits, tally, followers, Watching(clock=self._clock)
         )
+        if settings.faults is not None:
+            parts.watching.truth = settings.faults.link_bytes_per_s
         self._parts = parts
         await attendance.load()
         identity = OwnIdentity(settings, clock=self._clock)
@@ -148,7 +150,7 @@ class Hub:
         room = BlobRoom(settings.folder / "blobs", int(settings.file.blobs_gb_max * 1e9))
         await room.keep(await database.read(lambda connection: set(registry.digests(connection))))
         api = Api(
-            all_verbs(parts, identity, room, self._meters, HubFacts(settings.file.name, settings.file.domain)),
+            all_verbs(parts, identity, room, self._meters, self._facts(), faults=settings.faults),
             limits=self._limits,
             name=doorkeeper.name,
             refused=doorkeeper.refused,
@@ -169,6 +171,10 @@ class Hub:
         url = f"https://{_address(settings.host, port)}"
         self._hold.tell(url)
         return Standing(settings.file.name, settings.file.domain, url, http, grpc)
+
+    def _facts(self) -> HubFacts:
+        file = self._settings.file
+        return HubFacts(file.name, file.domain, demo=self._settings.faults is not None)
 
     def _begin_tasks(self, parts: Parts, identity: OwnIdentity) -> None:
         cold = Cold(parts.database, self._settings.cold_folder)

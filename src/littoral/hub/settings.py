@@ -11,6 +11,7 @@ import msgspec
 
 from littoral.core.errors import Corrupt, NotFound, Unavailable
 from littoral.hub.presence import Rules
+from littoral.hub.verbs_demo import Faults
 from littoral.identity.private_files import write_private
 
 FILE_NAME = "hub.toml"
@@ -34,7 +35,10 @@ class HubFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class HubSettings:
-    """A hub's folder and file, and where it listens; a port of 0 takes any free one, None leaves a door closed."""
+    """A hub's folder and file, and where it listens; a port of 0 takes any free one, None leaves a door closed.
+
+    `faults` is there in a demo only.
+    """
 
     folder: Path
     file: HubFile
@@ -46,6 +50,7 @@ class HubSettings:
     models_bytes_max: int | None = None
     presence: Rules = field(default_factory=Rules)
     grace_s: float = 5.0
+    faults: Faults | None = None
 
     @property
     def database(self) -> str:

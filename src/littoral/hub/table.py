@@ -9,6 +9,7 @@ from littoral.hub.own_identity import OwnIdentity
 from littoral.hub.parts import Parts
 from littoral.hub.verb import Verb
 from littoral.hub.verbs_blobs import BlobVerbs
+from littoral.hub.verbs_demo import DemoVerbs, Faults
 from littoral.hub.verbs_events import EventVerbs
 from littoral.hub.verbs_joining import JoinVerbs
 from littoral.hub.verbs_live import HubFacts, LiveVerbs
@@ -19,7 +20,15 @@ from littoral.hub.verbs_sites import SiteVerbs
 from littoral.monitor.meters import Meters
 
 
-def all_verbs(parts: Parts, identity: OwnIdentity, room: BlobRoom, meters: Meters, facts: HubFacts) -> tuple[Verb, ...]:
+def all_verbs(
+    parts: Parts,
+    identity: OwnIdentity,
+    room: BlobRoom,
+    meters: Meters,
+    facts: HubFacts,
+    *,
+    faults: Faults | None = None,
+) -> tuple[Verb, ...]:
     """Every route, and the document that describes them."""
     verbs = (
         *JoinVerbs(parts, identity).verbs(),
@@ -30,5 +39,6 @@ def all_verbs(parts: Parts, identity: OwnIdentity, room: BlobRoom, meters: Meter
         *PeopleVerbs(parts).verbs(),
         *OwnVerbs(meters).verbs(),
         *LiveVerbs(parts, facts).verbs(),
+        *(() if faults is None else DemoVerbs(faults).verbs()),
     )
     return (*verbs, openapi_verb(verbs, VERSION))

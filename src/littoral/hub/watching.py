@@ -7,7 +7,7 @@ report brings it back. What a site says is bounded and read as given types; what
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
@@ -110,6 +110,7 @@ class Interval:
     escalated: int = 0
     degraded: int = 0
     link_bytes_per_s: float | None = None
+    link_truth_bytes_per_s: float | None = None
 
 
 _NOTHING = Interval()
@@ -127,7 +128,7 @@ class Watched:
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT_MAX)
         self.changed = 0
 
-    def tell(self, telling: Telling, at_s: float) -> None:
+    def tell(self, telling: Telling, at_s: float, truth: float | None = None) -> None:
         """The newest word of the site; what comes from a backlog is not the newest."""
         interval = self._at(at_s)
         link = telling.links[0] if telling.links else None
@@ -135,6 +136,8 @@ class Watched:
             interval.link_bytes_per_s = 0.0 if link.down else link.rate_bytes_per_s
         if at_s < self.told_s:
             return
+        if interval is not None:
+            interval.link_truth_bytes_per_s = truth
         if link is not None:
             self.spark.append(0.0 if link.down else link.rate_bytes_per_s or 0.0)
         self.telling, self.told_s = telling, at_s
@@ -181,6 +184,7 @@ class Watching:
         self._clock = clock
         self._sites: dict[str, Watched] = {}
         self.count = 0
+        self.truth: Callable[[str], float | None] = _unknown
         self._telling = msgspec.json.Decoder(Telling)
         self._result = msgspec.json.Decoder(_Result)
 
@@ -202,13 +206,17 @@ class Watching:
             at_s = min(entry.wall_s, now_s)  # a site's clock may be ahead
             try:
                 if entry.kind == "host":
-                    watched.tell(_bounded(self._telling.decode(entry.body)), at_s)
+                    watched.tell(_bounded(self._telling.decode(entry.body)), at_s, self.truth(entry.site))
                 else:
                     watched.answer(self._result.decode(entry.body), at_s, entry.site)
             except (msgspec.MsgspecError, RecursionError):
                 continue  # it is stored as it is; only here nobody can show it
             self.count += 1
             watched.changed = self.count
+
+
+def _unknown(_site: str) -> None:
+    """What nobody knows but a demo, which shapes the links itself."""
 
 
 def way_of(result: _Result, site: str) -> Way:
@@ -229,6 +237,7 @@ def series_of(watched: Watched) -> dict[str, Any]:
         "latency_ms": {way: [_high(interval.latencies.get(way)) for interval in intervals] for way in WAYS},
         "answers": [interval.answers for interval in intervals],
         "link_bytes_per_s": [interval.link_bytes_per_s for interval in intervals],
+        "link_truth_bytes_per_s": [interval.link_truth_bytes_per_s for interval in intervals],
     }
 
 

@@ -74,6 +74,11 @@ class ShapedLink:
         self.forecast = forecast
         self._started_s = asyncio.get_running_loop().time()
 
+    def carries_bytes_per_s(self) -> float:
+        """The rate at this moment; 0 while nothing gets through."""
+        weather = self._weather()
+        return weather.bytes_per_s if weather.fault is Fault.NONE else 0.0
+
     def _weather(self) -> Weather:
         return self.forecast.at(asyncio.get_running_loop().time() - self._started_s)
 

@@ -88,6 +88,11 @@ class Runtime:
         return not self._in_flight
 
     @property
+    def in_flight(self) -> int:
+        """How many requests wait for a worker or run on one."""
+        return len(self._in_flight)
+
+    @property
     def ready(self) -> bool:
         """Whether the first loading is over and nothing that should serve is missing."""
         return not self._closing and self._models.complete

@@ -7,9 +7,10 @@ loaded, and both doors translate what comes back.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from littoral.core.errors import LittoralError
 from littoral.core.request import InferAnswer, InferRequest, Parameters
@@ -37,8 +38,22 @@ EXTENSIONS = (
 
 
 Begin = Callable[[InferRequest], "InferAnswer | asyncio.Future[InferAnswer]"]
-Observe = Callable[[InferRequest, InferAnswer], "asyncio.Future[Any] | None"]
-"""Is told of every answer before the caller is; where it returns a future the answer waits for it and fails with it."""
+
+
+class Observer(Protocol):
+    """Is told of every answer before the caller is."""
+
+    def begins(self, request: InferRequest) -> InferRequest:
+        """The request as it should run: an observer may want to be told more than the caller asked for."""
+        ...
+
+    def ends(
+        self, request: InferRequest, answer: InferAnswer, took_ms: float
+    ) -> tuple[InferAnswer, asyncio.Future[Any] | None]:
+        """The answer as its caller gets it, to the request as the caller sent it; where there is a future the answer
+        waits for it and fails with it.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +96,7 @@ class DataPlane:
         *,
         server_version: str,
         placer: Placer | None = None,
-        observe: Observe | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """With a `placer`, requests may be answered by upstreams; without one all are answered here."""
         self._runtime = runtime
@@ -89,7 +104,7 @@ class DataPlane:
         self._server_version = server_version
         self._placer = placer
         begin: Begin = runtime.begin if placer is None else placer.begin
-        self._whole = begin if observe is None else _observed(begin, observe)
+        self._whole = begin if observer is None else _observed(begin, observer)
         self._tails: Tails | None = None
 
     @property
@@ -195,12 +210,11 @@ class DataPlane:
         return self._tails.begin(request)
 
 
-def _observed(begin: Begin, observe: Observe) -> Begin:
+def _observed(begin: Begin, observer: Observer) -> Begin:
     """The same, with every answer shown to an observer first."""
 
-    async def shown(request: InferRequest, answered: asyncio.Future[InferAnswer]) -> InferAnswer:
-        answer = await answered
-        kept = observe(request, answer)
+    async def shown(request: InferRequest, answered: asyncio.Future[InferAnswer], began_s: float) -> InferAnswer:
+        answer, kept = observer.ends(request, await answered, (time.perf_counter() - began_s) * 1e3)
         if kept is not None:
             await kept
         return answer
@@ -210,10 +224,11 @@ def _observed(begin: Begin, observe: Observe) -> Begin:
         return answer
 
     def begun(request: InferRequest) -> InferAnswer | asyncio.Future[InferAnswer]:
-        started = begin(request)
+        began_s = time.perf_counter()
+        started = begin(observer.begins(request))
         if not isinstance(started, InferAnswer):
-            return asyncio.ensure_future(shown(request, started))
-        kept = observe(request, started)
-        return started if kept is None else asyncio.ensure_future(kept_first(kept, started))
+            return asyncio.ensure_future(shown(request, started, began_s))
+        answer, kept = observer.ends(request, started, (time.perf_counter() - began_s) * 1e3)
+        return answer if kept is None else asyncio.ensure_future(kept_first(kept, answer))
 
     return begun

@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from littoral.core.clock import ManualClock
 from littoral.core.errors import LittoralError, Overloaded, Unavailable
 from littoral.core.request import InferAnswer, InferRequest
 from littoral.core.tensor import Tensor, bytes_array
 from littoral.edge.results import OUTPUT_BYTES_MAX, Results, body_of
+from littoral.edge.samples import BYTES_MAX, Samples, thumbnail
+from littoral.model import builtin
 
 HOW = {"site": "edge", "plan": "local", "degraded": False, "queue_ms": 0.0, "compute_ms": 1.5}
 REQUEST = InferRequest("m", (), id="r1")
@@ -23,6 +26,10 @@ REQUEST = InferRequest("m", (), id="r1")
 
 def answer(*outputs: Tensor, **more: Any) -> InferAnswer:
     return InferAnswer("m", "3", outputs or (Tensor.of("y", np.array([[1, 2]], np.float32)),), "r1", {**HOW, **more})
+
+
+def picture() -> bytes:
+    return builtin.pictures()[0][0].read_bytes()
 
 
 class Disk:
@@ -47,7 +54,7 @@ class Disk:
 
 
 def test_an_answers_event_says_which_request_what_came_out_and_how() -> None:
-    told = json.loads(body_of(answer(), "r1"))
+    told = json.loads(body_of(answer(), "r1", {}))
 
     assert told == {"id": "r1", "model": "m", "version": "3", **HOW, "outputs": {"y": [[1.0, 2.0]]}}
 
@@ -58,7 +65,7 @@ def test_a_tasks_answer_is_told_as_its_predictions() -> None:
         Tensor.of("score", np.array([0.9, 0.1], np.float32)),
     )
 
-    told = json.loads(body_of(answer(*outputs, confidence=0.9), "r1"))
+    told = json.loads(body_of(answer(*outputs, confidence=0.9), "r1", {}))
 
     assert [row["label"] for row in told["predictions"]] == ["scratch", "dent"]
     assert told["confidence"] == 0.9
@@ -67,20 +74,20 @@ def test_a_tasks_answer_is_told_as_its_predictions() -> None:
 def test_outputs_that_are_large_are_not_told() -> None:
     large = Tensor.of("y", np.zeros(OUTPUT_BYTES_MAX, np.float32))
 
-    assert "outputs" not in json.loads(body_of(answer(large), "r1"))
+    assert "outputs" not in json.loads(body_of(answer(large), "r1", {}))
 
 
 def test_what_json_has_no_word_for_does_not_cost_the_event() -> None:
     odd = Tensor.of("y", np.array([np.nan, np.inf], np.float32))
 
-    assert json.loads(body_of(answer(odd), "r1"))["outputs"] == {"y": [None, None]}
+    assert json.loads(body_of(answer(odd), "r1", {}))["outputs"] == {"y": [None, None]}
 
 
 def test_an_answer_does_not_wait_for_its_event() -> None:
     disk = Disk()
     results = Results(disk)
 
-    assert results.observe(REQUEST, answer()) is None
+    assert results.ends(REQUEST, answer(), 12.3456)[1] is None
     assert [(stream, kind) for stream, kind, _ in disk.events] == [("result", "inference")]
 
 
@@ -89,7 +96,7 @@ def test_a_share_of_the_answers_is_told() -> None:
     results = Results(disk, share=0.25, chance=Random(5))
 
     for _ in range(1000):
-        results.observe(REQUEST, answer())
+        results.ends(REQUEST, answer(), 1.0)[1]
 
     assert 200 < len(disk.events) < 300
 
@@ -99,7 +106,7 @@ async def test_a_durable_answer_waits_for_the_disk_and_all_of_them_are_told() ->
     disk = Disk()
     results = Results(disk, share=0.0, durable=True)
 
-    waits = results.observe(REQUEST, answer())
+    waits = results.ends(REQUEST, answer(), 1.0)[1]
     assert waits is not None
     await asyncio.sleep(0)
     assert not waits.done()
@@ -112,10 +119,10 @@ async def test_a_durable_answer_fails_where_its_event_cannot_be_stored() -> None
     disk = Disk()
     results = Results(disk, durable=True)
 
-    refused = results.observe(REQUEST, answer())
+    refused = results.ends(REQUEST, answer(), 1.0)[1]
     disk.answers(Unavailable("disk_full", "No space is left."))
     disk.full = True
-    busy = results.observe(REQUEST, answer())
+    busy = results.ends(REQUEST, answer(), 1.0)[1]
 
     for one in (refused, busy):
         assert one is not None
@@ -131,3 +138,60 @@ def test_a_correction_is_an_event_of_its_own_kind() -> None:
 
     assert [(stream, kind) for stream, kind, _ in disk.events] == [("result", "correction")]
     assert json.loads(disk.events[0][2])["id"] == "r1"
+
+
+def test_an_event_says_how_long_it_took_and_which_device_asked() -> None:
+    # given requests whose ids name the device that sent them
+    disk = Disk()
+    results = Results(disk)
+    asked = InferRequest("m", (), id="camera-1/17", budget_ms=200.0)
+
+    # when two are answered, and the counts are taken
+    for _ in range(2):
+        results.ends(asked, answer(), 12.3456)
+    first, second = results.take_devices(), results.take_devices()
+
+    # then the event has the time and its bound, and each device is counted since the counts were taken last
+    told = json.loads(disk.events[0][2])
+    assert (told["latency_ms"], told["deadline_ms"]) == (12.346, 200.0)
+    assert (first, second) == ({"camera-1": 2}, {"camera-1": 0})
+
+
+def test_one_answer_in_a_while_is_explained_to_the_hub_and_not_to_a_caller_who_did_not_ask() -> None:
+    # given a site that explains one answer in ten seconds, with its picture
+    clock = ManualClock()
+    disk = Disk()
+    results = Results(disk, share=0.0, samples=Samples(every_s=10.0, pictures=True, clock=clock))
+    asked = InferRequest("m", (Tensor("image", "BYTES", bytes_array([picture()])),), id="r1")
+
+    # when three requests come, the last of them later
+    begun = []
+    for pause_s in (0.0, 1.0, 10.0):
+        clock.advance(pause_s)
+        begun.append(results.begins(asked).parameters.get("explain"))
+    got, _ = results.ends(asked, answer(explanation='{"candidates":[]}'), 1.0)
+
+    # then the first and the last are asked to explain; the hub is told, the caller is not
+    assert begun == [True, None, True]
+    told = json.loads(disk.events[0][2])
+    assert told["explanation"] == '{"candidates":[]}'
+    assert told["picture"].startswith("/9j/")
+    assert "explanation" not in got.parameters
+
+
+def test_a_picture_that_must_stay_is_not_shown_to_the_hub() -> None:
+    disk = Disk()
+    results = Results(disk, samples=Samples(every_s=1.0, pictures=True, clock=ManualClock()))
+    image = Tensor("image", "BYTES", bytes_array([picture()]))
+    asked = InferRequest("m", (image,), id="r1", parameters={"stays": True})
+
+    results.ends(asked, answer(explanation="{}"), 1.0)
+
+    assert "picture" not in json.loads(disk.events[0][2])
+
+
+def test_a_small_copy_of_a_picture_is_small_and_of_rubbish_there_is_none() -> None:
+    small = thumbnail(picture())
+    assert small is not None
+    assert len(small) <= BYTES_MAX
+    assert thumbnail(b"no picture") is None

@@ -1,0 +1,282 @@
+"""A fleet on one laptop: a hub, edges of unlike speed and the links between them, all real processes and sockets.
+
+The hub runs in this process. Each edge is a `littoral edge run` of its own, joined with a real token, that reaches the
+hub over a shaped link. An edge that is slowed is stopped and let go on by signals, many times a second, so that all it
+does takes so much longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from littoral.cli.hub_person import HubPerson, hub_person
+from littoral.cli.pushing import push_model
+from littoral.core.errors import NotFound, Unavailable
+from littoral.hub.founding import found
+from littoral.hub.hub import Hub, Standing
+from littoral.hub.presence import Rules
+from littoral.hub.settings import HubFile, HubSettings
+from littoral.hub.verbs_demo import Fault
+from littoral.net.shaper import ShapedLink
+from littoral.net.weather import Fault as LinkFault
+from littoral.net.weather import Forecast
+
+REPORT_EVERY_S = 1.0
+TELEMETRY_EVERY_S = 1.0
+EXPLAIN_EVERY_S = 1.0
+SLOW_EXTRA = 4.0  # what the button "slow site" adds to an edge's own slowness
+STEP_S = 0.004  # how long a slowed edge runs at a time
+STOP_S_MAX = 10.0
+RULES = Rules(late_missed=1.5, silent_missed=2.0, back_reports=2)
+
+
+@dataclass(frozen=True, slots=True)
+class SitePlan:
+    """One edge: its name, how many times slower than this machine it is, its labels, and its link's weather."""
+
+    name: str
+    slowdown: float
+    labels: dict[str, str]
+    forecast: Forecast
+
+
+class SlowedDown:
+    """Makes a process as many times slower as told, by stopping it between short steps."""
+
+    def __init__(self, slowdown: float) -> None:
+        self.slowdown = slowdown
+        self._pid = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, pid: int) -> None:
+        """From now on."""
+        self._pid = pid
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """The process runs freely again."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                if self.slowdown <= 1.0:
+                    await asyncio.sleep(0.1)
+                    continue
+                self._tell(signal.SIGSTOP)
+                await asyncio.sleep(STEP_S * (self.slowdown - 1.0))
+                self._tell(signal.SIGCONT)
+                await asyncio.sleep(STEP_S)
+        finally:
+            self._tell(signal.SIGCONT)
+
+    def _tell(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            psutil.Process(self._pid).send_signal(number) if self._pid else None
+
+
+class LaptopSite:
+    """One edge with its links; `url` is where it answers while it runs."""
+
+    def __init__(self, plan: SitePlan, folder: Path, standing: Standing) -> None:
+        self.plan = plan
+        self.url = ""
+        self.faults: dict[str, bool] = {"link": False, "slow": False, "killed": False, "load": False}
+        self._folder = folder
+        self._slowed = SlowedDown(plan.slowdown)
+        self._process: Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self.link = ShapedLink("127.0.0.1", _port(standing.url), plan.forecast)
+        # Requests share the link with events: one line leads out of the building.
+        self._upstream = ShapedLink(
+            "127.0.0.1", _port(standing.http), plan.forecast, up=self.link.up, down=self.link.down
+        )
+
+    async def start_links(self) -> None:
+        """Opens both ends of the line."""
+        await self.link.start()
+        await self._upstream.start()
+
+    async def start(self, token: str = "") -> None:
+        """Starts the process and waits until it is ready; `token` is needed the first time only."""
+        line = [sys.executable, "-m", "littoral", "edge", "run", str(self._folder), "--json", "--log-level", "error"]
+        line += ["--site", self.plan.name, "--hub", f"https://127.0.0.1:{self.link.port}"]
+        line += ["--upstream", f"https://127.0.0.1:{self._upstream.port}", "--http-port", "0", "--grpc-port", "0"]
+        line += ["--report-s", str(REPORT_EVERY_S), "--telemetry-s", str(TELEMETRY_EVERY_S), "--workers", "1"]
+        line += ["--explain-s", str(EXPLAIN_EVERY_S), "--pictures", "--audit", "1%"]
+        if token:
+            line += ["--token", token]
+        self._process = await asyncio.create_subprocess_exec(*line, stdout=PIPE, stderr=PIPE)
+        assert self._process.stdout is not None, "standard output is a pipe"
+        told = await self._process.stdout.readline()
+        if not told:
+            _, said = await self._process.communicate()
+            text = said.decode("utf-8", "replace")[-2000:].strip()
+            raise Unavailable("site_failed_to_start", f"{self.plan.name} ended before it was ready. It said:\n{text}")
+        ready: dict[str, Any] = json.loads(told)
+        self.url = f"http://{ready['http']}"
+        self._reading = asyncio.get_running_loop().create_task(_drain(self._process))
+
+    def begin_slowness(self) -> None:
+        """From now on the process is as slow as the site should be."""
+        assert self._process is not None, "the site was started"
+        self._slowed.start(self._process.pid)
+
+    async def kill(self) -> None:
+        """As a power failure would."""
+        await self._end(hard=True)
+
+    async def close(self) -> None:
+        """Stops the process in order, and the links."""
+        await self._end(hard=False)
+        await self.link.stop()
+        await self._upstream.stop()
+
+    def shape(self, *, cut: bool) -> None:
+        """Cuts the line, or mends it."""
+        forecast = replace(self.plan.forecast, fault=LinkFault.BLACKHOLE) if cut else self.plan.forecast
+        self.link.change(forecast)
+        self._upstream.change(forecast)
+
+    def slow(self, *, on: bool) -> None:
+        """Slower than it is already, or as it is."""
+        self._slowed.slowdown = self.plan.slowdown * (SLOW_EXTRA if on else 1.0)
+
+    @property
+    def pid(self) -> int | None:
+        """Its process."""
+        return None if self._process is None else self._process.pid
+
+    async def _end(self, *, hard: bool) -> None:
+        process, self._process, self.url = self._process, None, ""
+        await self._slowed.stop()
+        if process is None or process.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            process.kill() if hard else process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_S_MAX)
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        if self._reading is not None:
+            await asyncio.gather(self._reading, return_exceptions=True)
+
+
+class Laptop:
+    """The whole fleet in a folder; started once, stopped once. It is the hub's `Faults`."""
+
+    def __init__(self, folder: Path, plans: Sequence[SitePlan], models: Sequence[Path], *, port: int = 0) -> None:
+        self._folder = folder
+        self._plans = tuple(plans)
+        self._models = tuple(models)
+        self._port = port
+        self.hub: Hub | None = None
+        self.sites: dict[str, LaptopSite] = {}
+        self.password = ""
+        self.url = ""
+
+    async def start(self) -> None:
+        """Founds the hub, pushes the models, lets the sites join and get them."""
+        folder = self._folder / "hub"
+        founded = await asyncio.to_thread(found, folder, HubFile(domain="laptop.littoral", hosts=["localhost"]))
+        self.password = founded.password
+        settings = HubSettings(
+            folder,
+            HubFile(domain="laptop.littoral", hosts=["localhost"]),
+            port=self._port,
+            http_port=0,
+            grpc_port=0,
+            presence=RULES,
+            faults=self,
+        )
+        self.hub = Hub(settings)
+        standing = await self.hub.start()
+        self.url = standing.url
+        self.sites = {plan.name: LaptopSite(plan, self._folder / plan.name, standing) for plan in self._plans}
+        await asyncio.gather(*(site.start_links() for site in self.sites.values()))
+        tokens = await asyncio.to_thread(self._prepare)
+        await asyncio.gather(*(site.start(tokens[name]) for name, site in self.sites.items()))
+
+    async def stop(self) -> None:
+        """Ends every process and every socket."""
+        await asyncio.gather(*(site.close() for site in self.sites.values()), return_exceptions=True)
+        if self.hub is not None:
+            await self.hub.stop(grace_s=1.0)
+
+    def memory_bytes(self) -> int:
+        """What all processes hold together (resident sets)."""
+        pids = [None, *(site.pid for site in self.sites.values() if site.pid is not None)]
+        held = 0
+        for pid in pids:
+            with suppress(psutil.Error):
+                held += psutil.Process(pid).memory_info().rss
+        return held
+
+    # ---- the hub's `Faults` ------------------------------------------------------------------------------------------
+
+    def standing(self, site: str) -> dict[str, bool]:
+        return dict(self._site(site).faults)
+
+    async def change(self, site: str, fault: Fault, *, on: bool) -> None:
+        it = self._site(site)
+        if it.faults[fault] == on:
+            return
+        it.faults[fault] = on
+        if fault == "link":
+            it.shape(cut=on)
+        elif fault == "slow":
+            it.slow(on=on)
+        elif fault == "killed" and on:
+            await it.kill()
+        elif fault == "killed":
+            await it.start()
+            it.begin_slowness()
+
+    def link_bytes_per_s(self, site: str) -> float | None:
+        it = self.sites.get(site)
+        return None if it is None else it.link.carries_bytes_per_s()
+
+    def _site(self, name: str) -> LaptopSite:
+        if name not in self.sites:
+            raise NotFound("site_unknown", f"No site of this demo is called {name[:60]!r}.", site=name[:60])
+        return self.sites[name]
+
+    # ---- set-up ------------------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> dict[str, str]:
+        """Pushes and assigns the models, and makes the tokens, as a person would; blocks."""
+        with hub_person(str(self._folder / "hub"), None, None) as person:
+            for path in self._models:
+                made = push_model(person, path)
+                person.post("/v1/assignments", {"model": made["name"], "version": made["version"], "to": "*"})
+            return {plan.name: _token(person, plan) for plan in self._plans}
+
+
+def _token(person: HubPerson, plan: SitePlan) -> str:
+    made = person.post("/v1/join-tokens", {"site": plan.name, "labels": plan.labels, "hours": 1.0, "url": ""})
+    return str(made["text"])
+
+
+def _port(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+async def _drain(process: Process) -> None:
+    """Reads what a process still says, so that a full pipe never stops it."""
+    await process.communicate()
