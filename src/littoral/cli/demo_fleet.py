@@ -18,8 +18,8 @@ from littoral.hub.events import Wanted
 from littoral.model import builtin
 from littoral.net.weather import Forecast, Weather
 
-PICTURES_PER_S = 4.0
-DEADLINE_MS = 1000.0
+PICTURES_PER_S = 3.0
+DEADLINE_MS = 2000.0
 SETTLE_S_MAX = 30.0
 READY_S_MAX = 60.0
 EVENTS_A_PAGE = 1000
