@@ -17,8 +17,9 @@ class EdgeSettings:
     `paths` are models of the site's own, served beside those that the hub assigns. `upstreams` are servers to ask where
     that is better (none named: the hub, at port 8444; None: nobody). `results_share` of the answers become events,
     all where they are `results_durable`. One answer in `explain_every_s` seconds has its placement's reasons with it,
-    and with `pictures` a small copy of what was asked, unless it `stays`. Every `telemetry_every_s` seconds the machine is told of, and every
-    `report_every_s` the hub hears that the site is there. `outbox_bytes_max` and `blobs_bytes_max` bound the disk.
+    and with `pictures` a small copy of what was asked, unless it `stays`. Every `telemetry_every_s` seconds the machine
+    is told of, and every `report_every_s` the hub hears that the site is there. `outbox_bytes_max` and
+    `blobs_bytes_max` bound the disk.
     `metered` says when the link is paid by the byte ("always", "07:00-19:00"), so that what may wait does.
     """
 

@@ -152,7 +152,7 @@ class Profiling:
         quiet = 0
         while quiet < QUIET_LOOKS:
             await asyncio.sleep(LOOK_S)
-            quiet = quiet + 1 if self._runtime.idle else 0
+            quiet = quiet + 1 if self._runtime.in_flight == 0 else 0
 
     def _source(self, model: Model) -> ModelSource | None:
         """The file that a served model came from."""

@@ -10,7 +10,7 @@ from typing import Any
 from littoral.core.clock import Clock
 from littoral.core.request import InferRequest
 from littoral.model.tasks.task import IMAGE
-from littoral.runtime.placed import must_stay
+from littoral.runtime.placed import pinned_blocks
 
 EXPLAIN, EXPLANATION = "explain", "explanation"
 SIDE_PX_MAX = 72
@@ -36,9 +36,10 @@ class Samples:
 
     def shown(self, request: InferRequest) -> dict[str, Any]:
         """What is told beside an explained answer."""
-        if not self._pictures or must_stay(request) or len(request.inputs) != 1 or request.inputs[0].name != IMAGE.name:
+        image = request.inputs[0] if len(request.inputs) == 1 else None
+        if not self._pictures or image is None or image.name != IMAGE.name or pinned_blocks(request) > 0:
             return {}
-        small = thumbnail(request.inputs[0].array.ravel()[0])
+        small = thumbnail(image.array.ravel()[0])
         return {} if small is None else {"picture": base64.b64encode(small).decode()}
 
 

@@ -83,11 +83,6 @@ class Runtime:
         return self._parts
 
     @property
-    def idle(self) -> bool:
-        """Whether nothing waits and nothing runs on a worker."""
-        return not self._in_flight
-
-    @property
     def in_flight(self) -> int:
         """How many requests wait for a worker or run on one."""
         return len(self._in_flight)
