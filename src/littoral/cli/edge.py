@@ -13,6 +13,7 @@ from littoral.monitor.log import LEVELS
 
 if TYPE_CHECKING:
     from littoral.edge.edge import EdgeStanding
+    from littoral.edge.edge_settings import EdgeSettings
 
 _PATH = click.Path(path_type=Path)
 
@@ -101,12 +102,9 @@ def run(
     What DIR holds is served at once, with the hub or without it. SIGTERM or Ctrl-C stops it in order.
     """
     from littoral.edge.edge_settings import EdgeSettings
-    from littoral.edge.running import run_edge
     from littoral.edge.settings import Bounds
-    from littoral.monitor.log import start_log
 
-    start_log(level=log_level, as_json=as_json)
-    _join_first(folder, token, site, hub)
+    _join_first(folder, token, site, hub, log_level=log_level, as_json=as_json)
     settings = EdgeSettings(
         folder,
         paths,
@@ -129,16 +127,26 @@ def run(
         metered=metered,
         outbox_bytes_max=None if outbox_limit_mb is None else byte_count(f"{outbox_limit_mb}MB"),
     )
-    run_edge(settings, on_ready=lambda standing: _tell(standing, mqtt or "", as_json=as_json))
+    _run(settings, as_json=as_json)
 
 
-def _join_first(folder: Path, token: str | None, site: str | None, hub: str | None) -> None:
-    """Joins where the folder has not; a folder that has needs no token any more."""
+def _run(settings: EdgeSettings, *, as_json: bool) -> None:
+    from littoral.edge.running import run_edge
+
+    run_edge(settings, on_ready=lambda standing: _tell(standing, settings.mqtt, as_json=as_json))
+
+
+def _join_first(
+    folder: Path, token: str | None, site: str | None, hub: str | None, *, log_level: str, as_json: bool
+) -> None:
+    """Begins the story, and joins where the folder has not; a folder that has needs no token any more."""
     from littoral.core.errors import NotFound
     from littoral.edge.membership import join, membership_of
     from littoral.edge.settings import default_site
     from littoral.identity.enrol import JoinToken
+    from littoral.monitor.log import start_log
 
+    start_log(level=log_level, as_json=as_json)
     try:
         membership_of(folder)
     except NotFound:
