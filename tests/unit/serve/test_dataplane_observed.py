@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,26 @@ def twice(x: Array) -> Array:
     return x * 2
 
 
-async def asked(observe: Callable[[InferRequest, InferAnswer], Any], request: InferRequest) -> InferAnswer:
+class Watcher:
+    """Shows each answer to a function, whose word says what the answer waits for."""
+
+    def __init__(self, see: Callable[[InferRequest, InferAnswer], Any]) -> None:
+        self._see = see
+        self.took_ms = -1.0
+
+    def begins(self, request: InferRequest) -> InferRequest:
+        return replace(request, id=request.id + "!")
+
+    def ends(self, request: InferRequest, answer: InferAnswer, took_ms: float) -> tuple[InferAnswer, Any]:
+        self.took_ms = took_ms
+        return replace(answer, parameters={**answer.parameters, "seen": True}), self._see(request, answer)
+
+
+async def asked(see: Callable[[InferRequest, InferAnswer], Any], request: InferRequest) -> InferAnswer:
     """One request to a plane that is observed."""
+    watcher = Watcher(see)
     runtime = Runtime(site="here", clock=RealClock(), meters=Meters(), workers=1)
-    plane = DataPlane(runtime, Repository([], operators=[twice]), server_version="0", observe=observe)
+    plane = DataPlane(runtime, Repository([], operators=[twice]), server_version="0", observer=watcher)
     await plane.load("twice")
     try:
         return await plane.infer(request)
@@ -39,14 +56,18 @@ async def asked(observe: Callable[[InferRequest, InferAnswer], Any], request: In
 
 
 @pytest.mark.anyio
-async def test_every_answer_is_seen_with_its_request() -> None:
-    seen: list[tuple[str, InferAnswer]] = []
+async def test_every_answer_is_seen_with_its_request_and_its_caller_gets_what_the_observer_makes_of_it() -> None:
+    # given an observer that marks what runs and what is given
+    seen: list[tuple[str, str]] = []
 
+    # when a request is answered
     answer = await asked(
-        lambda request, answer: seen.append((request.id, answer)), InferRequest("twice", (ROW,), id="a")
+        lambda request, answer: seen.append((request.id, answer.id)), InferRequest("twice", (ROW,), id="a")
     )
 
-    assert seen == [("a", answer)]
+    # then it saw the request as it was sent, the answer to the one that ran, and the caller has what it made of that
+    assert seen == [("a", "a!")]
+    assert answer.parameters["seen"] is True
 
 
 @pytest.mark.anyio
