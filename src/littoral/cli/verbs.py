@@ -34,6 +34,7 @@ VERBS: dict[str, Verb] = {
     "token": Verb("littoral.cli.token", "Make a token for a site to join with, or for a program."),
     "sites": Verb("littoral.cli.sites", "Show a hub's sites, label them, shut one out."),
     "events": Verb("littoral.cli.events", "Show what a hub knows has happened."),
+    "report": Verb("littoral.cli.report", "Say what happened at a hub's sites: a table, JSON or a page to send."),
     "join": Verb("littoral.cli.join", "Join a hub with a one-time token."),
     "edge": Verb("littoral.cli.edge", "Run a site that belongs to a hub."),
     "outbox": Verb("littoral.cli.outbox", "Look at what waits to be sent, and check it."),
