@@ -10,6 +10,7 @@ from typing import Any
 from littoral.edge.node import Node
 from littoral.edge.results import Results
 from littoral.net.breaker import BreakerState
+from littoral.runtime.cascading import Audits
 from littoral.runtime.peer import Peer
 from littoral.runtime.placer import Placer
 from littoral.store.outbox import Outbox
@@ -24,6 +25,7 @@ class Condition:
         self._results = results
         self._routes: Counter[str] = Counter()
         self._sent: dict[str, int] = {}
+        self._audits: dict[str, tuple[Audits, int, int]] = {}
 
     def read(self) -> dict[str, Any]:
         """As plain values, for the event that carries them."""
@@ -51,10 +53,19 @@ class Condition:
                     "model": name,
                     "escalation_max": cascade.escalations.share,
                     "holds": cascade.promise_holds,
+                    **self._audited(name, cascade.audits),
                 }
                 for name, cascade in placer.cascades.items()
             ],
         }
+
+    def _audited(self, name: str, audits: Audits) -> dict[str, int]:
+        """The audits since the reading before, and in how many the big model answered otherwise."""
+        of, count, otherwise = self._audits.get(name, (audits, 0, 0))
+        self._audits[name] = audits, audits.count, audits.otherwise
+        if of is not audits:  # another cascade, which counts anew
+            count = otherwise = 0
+        return {"audits": audits.count - count, "audits_different": audits.otherwise - otherwise}
 
     def _waiting(self) -> dict[str, Any]:
         streams: dict[str, dict[str, Any]] = {}
