@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from littoral.core.units import show_bytes, show_ms
-from littoral.monitor.report_values import WAYS, Figures, HostFigures, Level, Promise, Report, Span
+from littoral.monitor.report_values import WAYS, Figures, HostFigures, Level, ModelFigures, Promise, Report, Span
 
 UNKNOWN = "unknown"
 WAY_WORDS: Mapping[str, str] = {
@@ -100,7 +100,7 @@ def facts(figures: Figures) -> Iterator[tuple[str, list[Fact]]]:
     if figures.models:
         yield (
             "Models, as they ran here",
-            [(one.model, f"{one.runs:,} runs, {_mean_ms(one.compute_ms)} each") for one in figures.models],
+            [(one.model, f"{one.runs:,} runs{_each(one)}") for one in figures.models],
         )
     yield "Links", _links(figures)
     yield "Bytes to upstreams", _bytes(figures)
@@ -110,7 +110,7 @@ def facts(figures: Figures) -> Iterator[tuple[str, list[Fact]]]:
 def host_words(host: HostFigures) -> list[Fact]:
     """The machine: what it has no sensor for is unknown."""
     power = UNKNOWN if host.power_w is None else f"{host.power_w.mean:.1f} W, at most {host.power_w.greatest:.1f} W"
-    heat = host.temperature_c
+    heat, slowed = host.temperature_c, host.throttled_share
     energy = host.energy_per_run_j
     return [
         ("readings", whole(host.readings)),
@@ -119,7 +119,7 @@ def host_words(host: HostFigures) -> list[Fact]:
         ("memory of Littoral", _level_bytes(host.process_bytes)),
         ("disk in use", _level_share(host.disk_used_share)),
         ("temperature", UNKNOWN if heat is None else f"{heat.mean:.1f} °C, at most {heat.greatest:.1f} °C"),
-        ("slowed by heat or supply", f"{share(host.throttled_share)} of the readings" if host.readings else UNKNOWN),
+        ("slowed by heat or supply", UNKNOWN if slowed is None else f"{slowed:.1%} of the readings"),
         ("power", power),
         ("energy for each run", UNKNOWN if energy is None else f"{energy:.3g} J of the whole machine"),
     ]
@@ -227,5 +227,8 @@ def _level_bytes(level: Level | None, *, of: Level | None = None) -> str:
     return f"{show_bytes(level.mean)}, at most {show_bytes(level.greatest)}{whole_of}"
 
 
-def _mean_ms(value: float | None) -> str:
-    return f"{UNKNOWN} time" if value is None else show_ms(value)
+def _each(one: ModelFigures) -> str:
+    """How long a run took, where there were some."""
+    if not one.runs:
+        return ""
+    return f", {UNKNOWN if one.compute_ms is None else show_ms(one.compute_ms)} each"

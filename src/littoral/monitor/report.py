@@ -118,6 +118,8 @@ def _promises(figures: Figures, *, held: float, readings: int) -> tuple[Promise,
     )
     agreed = figures.agreement_share
     audits = "" if agreed is None else f"; {agreed:.1%} of {figures.audits} audits agreed"
+    if figures.audits == 0:
+        audits = "; no audit was answered in this time"
     bound = "" if figures.escalation_max is None else f", at most {figures.escalation_max:.1%} allowed"
     untold = "unknown: no answer told its latency and deadline"
     return (
@@ -142,7 +144,7 @@ def _promises(figures: Figures, *, held: float, readings: int) -> tuple[Promise,
         Promise(
             NOTHING_LOST,
             None if figures.events == 0 else figures.dropped == 0,
-            f"{figures.dropped} events dropped, each accounted for" if figures.events else "unknown: no event came",
+            f"{figures.dropped} events dropped" if figures.events else "unknown: no event came",
         ),
     )
 
