@@ -137,7 +137,7 @@ def test_a_fleet_on_one_machine_keeps_its_promises_and_is_gone_afterwards(tmp_pa
         0,
         {"all_answered": True, "all_on_time": True, "every_event_once": True},
     ), (summary, done.stderr)
-    assert summary["answered"] > 100
+    assert summary["answered"] > 80
     assert summary["events"] >= summary["answered"]
     assert {"edge-1", "edge-2", "edge-3"} <= set(summary["ran_at"])
     assert summary["memory_mb"] < 700

@@ -6,19 +6,18 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from littoral.cli.camera import Camera
-from littoral.cli.laptop import Laptop, SitePlan
+from littoral.cli.laptop import Laptop, LaptopSite, SitePlan
 from littoral.hub import events
 from littoral.hub.events import Wanted
 from littoral.model import builtin
 from littoral.net.weather import Forecast, Weather
 
-PICTURES_PER_S = 3.0
 DEADLINE_MS = 2000.0
 SETTLE_S_MAX = 30.0
 READY_S_MAX = 60.0
@@ -38,9 +37,9 @@ def forecast(mbit_s: Sequence[float], delay_s: float) -> Forecast:
 
 
 PLANS = (
-    SitePlan("edge-1", 1.0, {"line": "press", "speed": "1x"}, forecast(LTE, 0.02)),
-    SitePlan("edge-2", 4.0, {"line": "paint", "speed": "4x"}, forecast(WIFI, 0.004)),
-    SitePlan("edge-3", 16.0, {"line": "pack", "speed": "16x"}, forecast(SATELLITE, 0.15)),
+    SitePlan("edge-1", 1.0, {"line": "press", "speed": "1x"}, forecast(LTE, 0.02), 4.0),
+    SitePlan("edge-2", 4.0, {"line": "paint", "speed": "4x"}, forecast(WIFI, 0.004), 3.0),
+    SitePlan("edge-3", 16.0, {"line": "pack", "speed": "16x"}, forecast(SATELLITE, 0.15), 1.0),
 )
 
 
@@ -59,7 +58,7 @@ class Wish:
 
 async def run_fleet(wish: Wish, stopping: asyncio.Event) -> dict[str, Any]:
     """Runs the demo until `stopping` or its time is over; the summary, with every promise judged."""
-    plans = PLANS if wish.trace is None else tuple(SitePlan(p.name, p.slowdown, p.labels, wish.trace) for p in PLANS)
+    plans = PLANS if wish.trace is None else tuple(replace(plan, forecast=wish.trace) for plan in PLANS)
     models = (wish.little or builtin.path() / LITTLE, wish.big or builtin.path() / BIG)
     with tempfile.TemporaryDirectory(prefix="littoral-demo-") as folder:
         laptop = Laptop(Path(folder), plans, models, port=wish.port)
@@ -81,21 +80,27 @@ async def run_fleet(wish: Wish, stopping: asyncio.Event) -> dict[str, Any]:
 
 
 def _cameras(laptop: Laptop, model: Path, pictures: Sequence[tuple[bytes, str]]) -> list[Camera]:
+    """One for each site, each beginning at another picture."""
     name = model.stem if model.is_file() else model.name
-    found = []
-    for number, site in enumerate(laptop.sites.values()):
-        turned = [*pictures[number * 7 :], *pictures[: number * 7]]
-        found.append(
-            Camera(
-                f"camera-{number + 1}",
-                turned,
-                lambda site=site: site.url,  # type: ignore[misc]
-                model=name,
-                pictures_per_s=lambda site=site: PICTURES_PER_S * (2.0 if site.faults["load"] else 1.0),  # type: ignore[misc]
-                deadline_ms=DEADLINE_MS,
-            )
+    return [
+        Camera(
+            f"camera-{number + 1}",
+            [*pictures[number * 7 :], *pictures[: number * 7]],
+            partial(_url_of, site),
+            model=name,
+            pictures_per_s=partial(_pace_of, site),
+            deadline_ms=DEADLINE_MS,
         )
-    return found
+        for number, site in enumerate(laptop.sites.values())
+    ]
+
+
+def _url_of(site: LaptopSite) -> str:
+    return site.url
+
+
+def _pace_of(site: LaptopSite) -> float:
+    return site.plan.pictures_per_s * (2.0 if site.faults["load"] else 1.0)
 
 
 def _pictures(folder: Path | None) -> list[tuple[bytes, str]]:

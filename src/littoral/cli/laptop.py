@@ -33,8 +33,8 @@ from littoral.net.weather import Fault as LinkFault
 from littoral.net.weather import Forecast
 
 REPORT_EVERY_S = 1.0
-TELEMETRY_EVERY_S = 1.0
-EXPLAIN_EVERY_S = 1.0
+TELEMETRY_EVERY_S = 2.0
+EXPLAIN_EVERY_S = 2.0
 SLOW_EXTRA = 4.0  # what the button "slow site" adds to an edge's own slowness
 STEP_S = 0.004  # how long a slowed edge runs at a time
 STOP_S_MAX = 10.0
@@ -43,12 +43,13 @@ RULES = Rules(late_missed=1.5, silent_missed=2.0, back_reports=2)
 
 @dataclass(frozen=True, slots=True)
 class SitePlan:
-    """One edge: its name, how many times slower than this machine it is, its labels, and its link's weather."""
+    """One edge: its name, how many times slower than this machine it is, its labels, its link, its camera's pace."""
 
     name: str
     slowdown: float
     labels: dict[str, str]
     forecast: Forecast
+    pictures_per_s: float
 
 
 class SlowedDown:
@@ -225,7 +226,8 @@ class Laptop:
         held = 0
         for pid in pids:
             with suppress(psutil.Error):
-                held += psutil.Process(pid).memory_info().rss
+                one = psutil.Process(pid)
+                held += sum(each.memory_info().rss for each in (one, *(one.children(recursive=True) if pid else ())))
         return held
 
     # ---- the hub's `Faults` ------------------------------------------------------------------------------------------
