@@ -220,7 +220,7 @@ class Placer:
     async def _there(self, turn: Turn, peer: Peer) -> InferAnswer:
         """All of it upstream, with the run here as the answer if that is not back when it must start."""
         patience_s = self._patience_s(turn)
-        if turn.cascade is None:  # two answers alike: no need to wait until a run here must begin
+        if turn.cascade is None and self._hedges.left:  # two answers alike: none has to wait for the other
             patience_s = min(patience_s, turn.hedge_after_s(peer))
         self._away += 1
         try:
