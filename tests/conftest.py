@@ -15,6 +15,7 @@ KEPT = pytest.StashKey[str]()
 def pytest_configure(config: pytest.Config) -> None:
     """What servers keep of models goes to a folder of this run, and not into the user's cache."""
     config.stash[KEPT] = os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="littoral-tests-")
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for tests that load ONNX Runtime themselves
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -247,3 +247,24 @@ def test_two_hundred_reloads_grow_the_process_by_less_than_ten_megabytes(tmp_pat
     told = reload(*places[kind]())
 
     assert told["after_mb"] - told["first_mb"] < GROWTH_MB_MAX, told
+
+
+def test_whoever_runs_a_model_leaves_nothing_behind_and_tells_nobody(tmp_path: Path) -> None:
+    # given a process with an empty home and an empty temporary folder, and no wish of its own
+    home, temporary = tmp_path / "home", tmp_path / "tmp"
+    home.mkdir()
+    temporary.mkdir()
+    code = """if True:
+        from littoral.model import builtin
+        from littoral.model.opening import open_model
+        from littoral.model.repository import Repository
+        for source in Repository([builtin.path()]).find("surface-little"):
+            open_model(source).close()
+    """
+
+    # when it opens a model, and ends
+    environment = {"PYTHONPATH": os.environ.get("PYTHONPATH", ""), "HOME": str(home), "TMPDIR": str(temporary)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=60)
+
+    # then neither an identifier of the machine nor what its maker would be sent has been written
+    assert [*home.rglob("*"), *temporary.rglob("*")] == []

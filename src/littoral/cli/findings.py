@@ -70,12 +70,12 @@ def _python() -> Finding:
 
 def _onnxruntime() -> Iterator[Finding]:
     try:
-        import onnxruntime
+        from littoral.model.onnx_runtime import ort
     except ImportError as error:
         yield Finding("onnxruntime", "missing", str(error), "pip install --force-reinstall onnxruntime")
         return
-    yield Finding("onnxruntime", "ok", onnxruntime.__version__)
-    providers = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
+    yield Finding("onnxruntime", "ok", ort.__version__)
+    providers = [name.removesuffix("ExecutionProvider") for name in ort.get_available_providers()]
     faster = [name for name in providers if name not in ("CPU", "Azure")]
     todo = (
         f"Name one in a manifest to use it: [run] providers = [{', '.join(repr(name) for name in faster[:2])}]."

@@ -9,12 +9,12 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 from littoral.core.errors import Corrupt, Invalid, LittoralError, Plain, Unavailable
 from littoral.core.tensor import Array, TensorSpec, bytes_array
 from littoral.model.engine import NO_QUANTIZATION, EngineOptions, Quantization
 from littoral.model.onnx_file import shapeless_inputs
+from littoral.model.onnx_runtime import ort
 from littoral.model.providers import CPU, choose_providers, provider_key, short_name
 
 _DATATYPES = {
