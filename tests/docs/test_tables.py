@@ -38,6 +38,7 @@ from littoral.model.manifest import (
     SignatureSection,
     TensorSection,
 )
+from littoral.monitor.drift import SAMPLES_MIN, reference_of
 from littoral.monitor.meters import Family, Meters
 from littoral.net.desired import PollCounts
 from littoral.net.flow_meters import families as flow_families
@@ -47,6 +48,7 @@ from littoral.net.sending_terms import SendingCounts
 from littoral.plan.cascade import Calibration, CurvePoint, Gate
 from littoral.runtime.cascading import Cascade
 from littoral.runtime.dividing_meters import profile_families, split_families
+from littoral.runtime.drifting import ModelDrift, drift_families
 from littoral.runtime.peer import Peer
 from littoral.runtime.placed import Counts
 from littoral.runtime.placer import Placer
@@ -57,6 +59,7 @@ from littoral.serve.mqtt_door import DoorCounts
 from littoral.serve.mqtt_door import families as door_families
 from littoral.serve.openapi import openapi
 from littoral.store.rules import Tally as Lost
+from littoral.testing.engines import ScriptedEngine, scripted_model
 
 MODELS, METRICS, PROTOCOL = (ROOT / "docs" / name for name in ("models.md", "metrics.md", "protocol.md"))
 PYTHON = ROOT / "docs" / "python.md"
@@ -166,6 +169,14 @@ def busy_flows() -> Iterator[Family]:
     yield from told
 
 
+def busy_drift() -> ModelDrift:
+    """A model of which enough was seen to judge."""
+    drift = ModelDrift(scripted_model(ScriptedEngine()), {"score": reference_of([float(one) for one in range(200)])})
+    for _ in range(SAMPLES_MIN):
+        drift.add({"score": 1.0})
+    return drift
+
+
 def busy_placer() -> Placer:
     """A placer that has placed a request, knows a link and has a cascade."""
     peer = Peer("cloud", None, clock=ManualClock())  # type: ignore[arg-type]
@@ -200,6 +211,7 @@ def test_every_metric_is_documented_with_its_type_and_labels() -> None:
     sent = SendingCounts(failures={"lost": 1})
     meters.watch(lambda: uplink_families("cam-1", sent, {"result": 1}, [LOST], connected=True))
     meters.watch(busy_flows)
+    meters.watch(lambda: drift_families([busy_drift()]))
     meters.watch(lambda: door_families(DoorCounts({"reading": 1}, {"reading_wrong": 1}), "b:1883", connected=True))
     meters.watch(busy_tally().families)
 

@@ -34,6 +34,7 @@ class Condition:
             "queue": self._node.runtime.in_flight,
             "outbox": self._waiting(),
             "devices": self._results.take_devices(),
+            "drift": [] if self._node.drifting is None else self._node.drifting.told(),
         }
         return told if placer is None else told | self._placed(placer)
 

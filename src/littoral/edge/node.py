@@ -36,6 +36,7 @@ from littoral.serve.tls import keep_fresh
 if TYPE_CHECKING:
     from littoral.edge.profiling import Profiling
     from littoral.edge.upstreams import Matching
+    from littoral.runtime.drifting import Drifting
     from littoral.runtime.placer import Placer
 
 _LOG = log_of("edge.node")
@@ -88,6 +89,7 @@ class Node:
         self._plane = DataPlane(
             self._runtime, self._repository, server_version=VERSION, placer=placer, observer=settings.observer
         )
+        self._drifting = self._watch_drift() if settings.drift_every_s is not None else None
         self._beside: list[asyncio.Task[None]] = []
         self._http: HttpDoor | None = None
         self._grpc: GrpcDoor | None = None
@@ -106,6 +108,11 @@ class Node:
     def placer(self) -> Placer | None:
         """What places requests; None where there is no upstream."""
         return None if self._matching is None else self._matching.placer
+
+    @property
+    def drifting(self) -> Drifting | None:
+        """What watches for drift; None where nobody does."""
+        return self._drifting
 
     @property
     def meters(self) -> Meters:
@@ -137,6 +144,8 @@ class Node:
         except BaseException:
             await self.stop(grace_s=0.0)
             raise
+        if self._drifting is not None:
+            self._beside.append(asyncio.create_task(self._drifting.run()))
         if self._profiling is not None:
             self._beside.append(asyncio.create_task(self._profiling.run()))
         if self._matching is not None:
@@ -189,6 +198,16 @@ class Node:
             on_correction=settings.on_correction,
             profiling=self._profiling,
         )
+
+    def _watch_drift(self) -> Drifting:
+        from littoral.edge.references import References
+        from littoral.runtime.drifting import Drifting
+
+        every_s = self._settings.drift_every_s
+        assert every_s is not None, "it is only watched where that is wanted"
+        drifting = Drifting(self._runtime, References(self._repository).of, every_s=every_s)
+        self._meters.watch(drifting.families)
+        return drifting
 
     def _profile(self) -> Profiling:
         from littoral.edge.profiling import Profiling

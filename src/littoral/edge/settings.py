@@ -43,6 +43,7 @@ class NodeSettings:
     `cache` is the folder where models' profiles are kept (None: the user's cache); a node profiles its models where it
     has upstreams or was told a `cache`. `on_correction` is called with each answer that an upstream gives too late, on
     the node's loop; it returns at once.
+    One call in `drift_every_s` seconds is watched for drift (None: none is).
     `observer` is told of every answer before its caller is. `may_be_empty` starts without a model, too.
     `api_key_file` closes the doors to whoever shows no key that is in it. `tls` makes them speak TLS 1.3; `tls_peers`
     are the SPIFFE ids that may then connect (None: whomever TLS lets through).
@@ -66,6 +67,7 @@ class NodeSettings:
     on_correction: Callable[[InferAnswer], None] | None = None
     cache: Path | None = None
     observer: Observer | None = None
+    drift_every_s: float | None = 1.0
     may_be_empty: bool = False
     site: str = field(default_factory=default_site)
     grace_s: float = 10.0

@@ -26,7 +26,7 @@ from littoral.model.tasks.build import build_task
 from littoral.monitor.log import log_of
 from littoral.monitor.meters import Family
 from littoral.plan.allowance import ShareAllowance, TimedAllowance
-from littoral.runtime.calibrating import FILE_NAME, CascadeFile, read_cascade
+from littoral.runtime.calibrating import CascadeFile, beside, read_cascade
 from littoral.runtime.cascading import Cascade
 from littoral.runtime.dividing import Dividing
 from littoral.runtime.peer import Peer
@@ -198,9 +198,7 @@ class Matching:
 
     def _rule(self, model: Model) -> CascadeFile | None:
         """The calibration beside a model, if it is one for these very weights."""
-        source = self._repository.find(model.name)[-1]
-        folder = source.manifest_path.parent if source.manifest_path is not None else source.path.parent
-        path = folder / FILE_NAME
+        path = beside(self._repository.find(model.name)[-1])
         if not path.is_file():
             return None
         try:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import msgspec
 
 from littoral.hub.attendance import Standing
-from littoral.hub.watching import Watched, promises_of
+from littoral.hub.watching import WORD_CHARACTERS_MAX, Drift, Watched, promises_of
+from littoral.monitor.drift import INDEX_ALARM
 
 HOT_C = 80.0
 DISK_SHARE_MAX = 0.9
 BACKLOG_S_MAX = 300.0
 NEAR = 0.9
+KINDS_SHOWN_MAX = 6
 
 
 class Alarm(msgspec.Struct, frozen=True):
@@ -84,6 +87,7 @@ def _of(standing: Standing, watched: Watched | None) -> Iterator[Alarm]:
             "Look at the link's rate; a metered link sends only what its classes allow.",
         )
     yield from _promises(name, watched)
+    yield from (_drifted(name, one, since_s) for one in telling.drift if one.drifted)
 
 
 def _promises(name: str, watched: Watched) -> Iterator[Alarm]:
@@ -116,3 +120,23 @@ def _promises(name: str, watched: Watched) -> Iterator[Alarm]:
             f"{share:.0%} of the requests escalate, of at most {most:.0%}.",
             "littoral calibrate with newer pictures, or allow more: --max-escalation",
         )
+
+
+def _drifted(name: str, one: Drift, since_s: float) -> Alarm:
+    kinds = dict(islice(one.drifted.items(), KINDS_SHOWN_MAX))
+    what = ", ".join(
+        f"{_word(kind)} {_word(direction)} ({one.index.get(kind, 0.0):.2f})" for kind, direction in kinds.items()
+    )
+    against = "its calibration" if one.reference == "calibration" else "its first answers there"
+    return Alarm(
+        name,
+        "drift",
+        "warn",
+        since_s,
+        f"What {_word(one.model)} sees or says is not like {against}: {what}; above {INDEX_ALARM} is drift.",
+        "Look at the camera: light, dirt, another scene. If the change stays: littoral calibrate with newer pictures.",
+    )
+
+
+def _word(text: str) -> str:
+    return text[:WORD_CHARACTERS_MAX]

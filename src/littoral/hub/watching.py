@@ -67,6 +67,17 @@ class Cascade(msgspec.Struct):
     holds: bool = True
 
 
+class Drift(msgspec.Struct):
+    """What a model sees and says, against a reference: a stability index by kind of value, and which have drifted."""
+
+    model: str
+    version: str = ""
+    reference: str = ""
+    samples: int = 0
+    index: dict[str, float] = {}
+    drifted: dict[str, str] = {}
+
+
 class Telling(msgspec.Struct):
     """A site's telemetry: the machine, and what was counted since the telemetry before."""
 
@@ -80,6 +91,7 @@ class Telling(msgspec.Struct):
     cascades: list[Cascade] = []
     outbox: Outbox | None = None
     devices: dict[str, int] = {}
+    drift: list[Drift] = []
 
 
 class _Result(msgspec.Struct):
@@ -315,4 +327,5 @@ def _bounded(telling: Telling) -> Telling:
     telling.models = dict(islice(telling.models.items(), MODELS_MAX))
     telling.devices = dict(islice(telling.devices.items(), STREAMS_MAX))
     telling.links = telling.links[:STREAMS_MAX]
+    telling.drift = telling.drift[:MODELS_MAX]
     return telling

@@ -13,14 +13,18 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isfinite, log, sqrt
 
 BINS = 10
+BINS_MAX = 100
+REFERENCE_SAMPLES_MIN = 100
 WINDOW = 500  # the newest values that are compared
 SAMPLES_MIN = 200  # with fewer, a bin that is empty by chance weighs too much
 CHANCE_SPREADS = 3.0
 INDEX_ALARM = 0.25
 INDEX_CALM = 0.1
+MOVED_MIN = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,18 @@ class Reference:
     edges: tuple[float, ...]
     shares: tuple[float, ...]
     samples: int
+
+    @property
+    def sound(self) -> bool:
+        """Whether the numbers can be a distribution of enough values; one that was read from a file may be anything."""
+        return (
+            len(self.shares) == len(self.edges) + 1 <= BINS_MAX
+            and all(isfinite(edge) for edge in self.edges)
+            and all(one < other for one, other in pairwise(self.edges))
+            and all(0.0 <= share <= 1.0 for share in self.shares)
+            and abs(sum(self.shares) - 1.0) < 1e-6
+            and self.samples >= REFERENCE_SAMPLES_MIN
+        )
 
 
 def reference_of(values: Sequence[float], *, bins: int = BINS) -> Reference:
@@ -94,6 +110,18 @@ class Drift:
         freedom = len(reference.shares) - 1
         by_chance = (freedom + CHANCE_SPREADS * sqrt(2 * freedom)) * (1 / seen + 1 / reference.samples)
         return max(total - by_chance, 0.0)
+
+    def direction(self) -> str:
+        """Where the newest values lie as against the reference: `lower`, `higher`, or `otherwise` where neither."""
+        reference, seen = self.reference, len(self._bins)
+        if reference is None or seen == 0:
+            return "otherwise"
+        below = now_below = moved = 0.0
+        for share, count in zip(reference.shares, self._counts, strict=True):
+            moved += (count / seen) * (below + share / 2) - share * (now_below + count / seen / 2)
+            below, now_below = below + share, now_below + count / seen
+        # `moved` is the chance that a newest value is above one of the reference, less the chance that it is below.
+        return "otherwise" if abs(moved) < MOVED_MIN else "higher" if moved > 0 else "lower"
 
     def judge(self) -> bool:
         """Whether it has drifted: from above the alarm until it is calm again, so that it does not flap."""

@@ -15,8 +15,11 @@ from littoral.core.request import InferAnswer, InferRequest
 from littoral.core.tensor import Tensor, bytes_array
 from littoral.model.files import write_whole
 from littoral.model.model import Model
+from littoral.model.repository import ModelSource
+from littoral.monitor.drift import REFERENCE_SAMPLES_MIN, Reference, reference_of
 from littoral.plan.cascade import Calibration, CurvePoint, Gate, binomial_upper, calibrate
 from littoral.runtime.cascading import differs, features_of, for_gate
+from littoral.runtime.drifting import picture_values
 
 FORMAT = 1
 FEATURES = 4  # that the gate looks at
@@ -27,7 +30,8 @@ class CascadeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `calibrate` stores beside the little model. A threshold of null escalates everything.
 
     `differ_max` is the share of all requests whose kept answers differ from the big model's, at most: what audits see
-    is difference, which with labels is more than loss, for the big model is not always right.
+    is difference, which with labels is more than loss, for the big model is not always right. `references` are the
+    distributions of what the pictures looked like and of the little model's scores, for who watches for drift.
     """
 
     format: int
@@ -45,6 +49,7 @@ class CascadeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     big_accuracy: float
     labelled: bool
     differ_max: float | None = None
+    references: dict[str, Reference] | None = None
 
     def calibration(self) -> Calibration:
         """The values again."""
@@ -58,12 +63,16 @@ class CascadeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What both models say of the pictures: the gate's features [n, k]; where each is right, where they differ [n]."""
+    """What both models say of the pictures: the gate's features [n, k]; where each is right, where they differ [n].
+
+    `values`: what each picture looked like, and the little model's best score.
+    """
 
     features: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
     little_right: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
     big_right: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
     differ: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    values: tuple[dict[str, float], ...] = ()
 
 
 def judge(
@@ -84,10 +93,12 @@ def judge(
         raise Invalid("cascade_impossible", "A cascade needs two classifiers or two detectors.")
     if labels is not None and kinds != {"classify"}:
         raise Invalid("cascade_impossible", "Labels are for classifiers. For detectors the big model is the truth.")
-    features, little_right, big_right, differ = [], [], [], []
+    features, little_right, big_right, differ, values = [], [], [], [], []
     for number, picture in enumerate(pictures):
         first, second = _ask(little, picture), _ask(big, picture)
         features.append(features_of(first, little)[0])
+        scores = first.output("score").array
+        values.append(picture_values(picture, float(scores.max()) if scores.size else 0.0, little))
         differ.append(differs(first, second))
         if labels is None:
             little_right.append(not differ[-1])
@@ -99,7 +110,7 @@ def judge(
         step()
     if not features:
         raise Invalid("samples_too_few", "There is no picture to calibrate on.")
-    return Judged(np.stack(features), np.array(little_right), np.array(big_right), np.array(differ))
+    return Judged(np.stack(features), np.array(little_right), np.array(big_right), np.array(differ), tuple(values))
 
 
 def calibrate_cascade(
@@ -135,6 +146,7 @@ def calibrate_cascade(
         big_accuracy=float(judged.big_right.mean()),
         labelled=labelled,
         differ_max=max(loss_max, binomial_upper(seen, len(answered), 1 - confidence)),
+        references=_references(judged),
     )
 
 
@@ -156,6 +168,19 @@ def read_cascade(path: Path) -> CascadeFile:
     return cascade
 
 
+def beside(source: ModelSource) -> Path:
+    """Where the calibration of a model lies, if it has one."""
+    folder = source.manifest_path.parent if source.manifest_path is not None else source.path.parent
+    return folder / FILE_NAME
+
+
+def _references(judged: Judged) -> dict[str, Reference] | None:
+    """The distributions; None of so few pictures that chance would look like drift."""
+    if len(judged.values) < REFERENCE_SAMPLES_MIN:
+        return None
+    return {name: reference_of([values[name] for values in judged.values]) for name in judged.values[0]}
+
+
 def _sound(cascade: CascadeFile) -> bool:
     """Whether the numbers can be a gate with its curve."""
     count = len(cascade.centre)
@@ -169,6 +194,7 @@ def _sound(cascade: CascadeFile) -> bool:
         and all(isfinite(number) for number in (*cascade.weights, *cascade.centre))
         and all(isfinite(number) and number > 0 for number in cascade.spread)
         and all(0.0 <= share <= 1.0 for share in shares)
+        and all(reference.sound for reference in (cascade.references or {}).values())
     )
 
 

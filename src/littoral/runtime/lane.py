@@ -12,6 +12,7 @@ from littoral.core.request import InferRequest
 from littoral.model.model import Call, Model
 from littoral.model.tasks.task import IMAGE
 from littoral.monitor.meters import ModelMeters
+from littoral.runtime.aside import Aside
 from littoral.runtime.batcher import paying_size
 from littoral.runtime.cache import ResultCache
 from littoral.runtime.cost import Cost
@@ -24,10 +25,11 @@ INLINE_S = 300e-6
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A model that is in service, as the data plane may see it."""
+    """A model that is in service, as the data plane may see it. `aside`: some of its calls, for who watches it."""
 
     model: Model
     batch_size_max: int
+    aside: Aside = field(default_factory=Aside)
 
 
 @dataclass(slots=True, eq=False)

@@ -257,6 +257,7 @@ class Runtime:
             raise as_error(error, model) from error
         ended_s = self._now_s()
         computed_s = ended_s - started_s
+        lane.served.aside.saw(call, outputs, ended_s)
         lane.count_inline(call, computed_s, ended_s - arrived_s, now_s=ended_s, now_ms=self._wall_ms())
         parameters = parameters_of(self.site, 0.0, computed_s)
         if call.image is not None or cache_key:
@@ -345,6 +346,7 @@ class Runtime:
                 future.set_exception(result)
             return
         late = now_s > job.deadline_s
+        lane.served.aside.saw(job.call, result, now_s)
         lane.count_answered(job.rows, queued_s, now_s - job.arrived_s, self._wall_ms(), late=late)
         parameters = parameters_of(self.site, queued_s, computed_s)
         if job.call.image is not None or job.cache_key:

@@ -22,7 +22,7 @@ def test_audits_are_told_once_and_a_cascade_that_begins_anew_counts_anew() -> No
         first.add(otherwise)
     cascade: Any = SimpleNamespace(escalations=SimpleNamespace(share=0.2), promise_holds=True, audits=first)
     placer = SimpleNamespace(counts={}, peers=[], cascades={"m": cascade})
-    node: Any = SimpleNamespace(placer=placer, runtime=SimpleNamespace(in_flight=0))
+    node: Any = SimpleNamespace(placer=placer, drifting=None, runtime=SimpleNamespace(in_flight=0))
     outbox: Any = SimpleNamespace(logs=list, tallies=list)
     results: Any = SimpleNamespace(take_devices=dict)
     condition = Condition(node, outbox, results)

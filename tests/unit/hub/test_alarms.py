@@ -57,6 +57,28 @@ def test_silence_heat_a_full_disk_drops_backlog_and_a_broken_promise_each_alarm(
     assert all(alarm.next and alarm.message and alarm.since_s > 0 for alarm in found)
 
 
+def test_drift_says_of_which_model_in_what_by_how_much_against_what_and_what_to_do() -> None:
+    # given a model whose pictures are darker than its calibration's, and one that is as it was
+    dark = {
+        "model": "inspect",
+        "version": "3",
+        "reference": "calibration",
+        "samples": 700,
+        "index": {"brightness": 1.31, "score": 0.01},
+        "drifted": {"brightness": "lower"},
+    }
+    calm = {"model": "other", "reference": "first answers", "index": {"score": 0.0}, "drifted": {}}
+
+    # when the site is judged
+    (alarm,) = alarms_of([(standing(), told(drift=[dark, calm]))])
+
+    # then there is one alarm, which explains itself
+    assert (alarm.code, alarm.level, alarm.since_s) == ("drift", "warn", NOW_S)
+    assert "inspect" in alarm.message
+    assert "its calibration: brightness lower (1.31)" in alarm.message
+    assert "littoral calibrate" in alarm.next
+
+
 def test_a_site_that_was_shut_out_alarms_nobody() -> None:
     out = standing("silent")
     out.revoked_s = NOW_S

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
-from littoral.monitor.drift import INDEX_ALARM, SAMPLES_MIN, WINDOW, Drift, reference_of
+from littoral.monitor.drift import INDEX_ALARM, REFERENCE_SAMPLES_MIN, SAMPLES_MIN, WINDOW, Drift, reference_of
 
 
 def _fed(drift: Drift, values: list[float]) -> Drift:
@@ -29,6 +30,39 @@ def test_values_of_the_same_kind_never_alarm(seed: int) -> None:
 
     # then there is no alarm
     assert alarms == 0
+
+
+@pytest.mark.parametrize("samples", [REFERENCE_SAMPLES_MIN, WINDOW])
+def test_less_than_one_look_in_a_thousand_is_a_false_alarm_even_with_the_least_reference(samples: int) -> None:
+    # given two thousand references of values of one kind
+    false = 0
+    for seed in range(2000):
+        chance = Random(seed)
+        drift = Drift(reference_of([chance.random() for _ in range(samples)]))
+
+        # when as few more of that kind come as are judged at all
+        false += _fed(drift, [chance.random() for _ in range(SAMPLES_MIN)]).judge()
+
+    # then hardly ever one alarms: 4 in 100,000 by the argument in docs/drift.md for the least reference
+    assert false <= 2
+
+
+def test_a_reference_from_a_file_must_be_a_distribution_of_enough_values() -> None:
+    good = reference_of([float(place) for place in range(200)])
+    assert good.sound
+    assert not replace(good, samples=REFERENCE_SAMPLES_MIN - 1).sound
+    assert not replace(good, edges=good.edges[::-1]).sound
+    assert not replace(good, edges=(*good.edges[:-1], float("nan"))).sound
+    assert not replace(good, shares=(2.0, *good.shares[1:])).sound
+    assert not replace(good, shares=good.shares[1:]).sound
+
+
+def test_it_says_where_values_went() -> None:
+    reference = reference_of([float(place) for place in range(200)])
+    assert _fed(Drift(reference), [150.0] * WINDOW).direction() == "higher"
+    assert _fed(Drift(reference), [20.0] * WINDOW).direction() == "lower"
+    assert _fed(Drift(reference), [0.0, 199.0] * WINDOW).direction() == "otherwise"
+    assert Drift().direction() == "otherwise"
 
 
 def test_values_that_moved_alarm_within_a_window_and_are_calm_again_when_they_came_back() -> None:
