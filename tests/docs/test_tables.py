@@ -20,6 +20,7 @@ from benchmarks.lines import read
 import littoral
 from docs.collect import ROOT, fenced, sections, tables
 from littoral.cli.own_server import own_server
+from littoral.cli.scenario_file import read_scenario
 from littoral.core.clock import ManualClock
 from littoral.edge.serving import Options
 from littoral.edge.settings import NodeSettings
@@ -158,7 +159,29 @@ def test_no_section_of_a_manifest_is_missing_from_the_page() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_manifest_that_a_page_shows_is_one(page: Path) -> None:
     for text in fenced(page, "toml"):
-        msgspec.convert(tomllib.loads(text), Manifest)
+        if "[[expect]]" not in text:
+            msgspec.convert(tomllib.loads(text), Manifest)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_scenario_that_a_page_shows_is_one(page: Path) -> None:
+    for text in fenced(page, "toml"):
+        if "[[expect]]" in text:
+            assert read_scenario(text)[1] == []
+
+
+def test_every_key_of_a_scenario_is_documented() -> None:
+    # given the keys that each kind of table may have, as a wrong key is answered with them
+    heads = {"site.a": "[site.a]\n", "step[1]": "[[step]]\n", "expect[1]": "[[expect]]\n"}
+    known = set()
+    for place, head in heads.items():
+        _, faults = read_scenario(f"{head}no_such = 1\n")
+        told = next(it.fault.expected for it in faults if it.fault.key == f"{place}.no_such")
+        known |= set(told.removeprefix("one of ").split(", "))
+
+    # then the page names each
+    text = (ROOT / "docs" / "sim.md").read_text(encoding="utf-8")
+    assert {key for key in known if f"`{key}" not in text} == set()
 
 
 def busy_flows() -> Iterator[Family]:

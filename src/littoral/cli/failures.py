@@ -33,6 +33,8 @@ _NEXT_OF_CODE: Mapping[str, str] = {
     "port_taken": "littoral serve --http-port 0 --grpc-port 0",
     "power_missing": "littoral plan --objective energy --power NAME=5W",
     "profile_wrong": "littoral profile MODEL --out FILE",
+    "scenario_unknown": "littoral sim --list",
+    "scenario_wrong": "littoral sim SCENARIO --check",
     "server_away": "littoral serve",
     "verb_unknown": "littoral --help",
 }

@@ -220,6 +220,13 @@ class Laptop:
         if self.hub is not None:
             await self.hub.stop(grace_s=1.0)
 
+    def ship(self, path: Path, to: str) -> dict[str, Any]:
+        """Pushes one more model and assigns it to those whom a selector means; what the hub answers. Blocks."""
+        with hub_person(str(self._folder / "hub"), None, None) as person:
+            made = push_model(person, path)
+            person.post("/v1/assignments", {"model": made["name"], "version": made["version"], "to": to})
+            return made
+
     def memory_bytes(self) -> int:
         """What all processes hold together (resident sets)."""
         pids = [None, *(site.pid for site in self.sites.values() if site.pid is not None)]

@@ -20,6 +20,7 @@ class Verb:
 
 VERBS: dict[str, Verb] = {
     "demo": Verb("littoral.cli.demo", "Start a server, send it pictures, show what comes back."),
+    "sim": Verb("littoral.cli.sim", "Carry out a scripted scenario over a fleet, and judge what came of it."),
     "serve": Verb("littoral.cli.serve", "Serve models over HTTP and gRPC."),
     "predict": Verb("littoral.cli.predict", "Put pictures through a model."),
     "models": Verb("littoral.cli.models", "List a server's models; push models to a hub and assign them."),
