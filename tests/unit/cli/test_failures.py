@@ -53,7 +53,7 @@ def test_a_verb_like_none_of_ours_gets_the_list(capsys: pytest.CaptureFixture[st
 
     told = capsys.readouterr()
     assert status == 2
-    assert "Verbs: demo, serve, predict" in told.err
+    assert "Verbs: demo, sim, serve, predict" in told.err
     assert "next: littoral --help" in told.err
 
 
