@@ -2,64 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, delete, insert, select
 
 from littoral.core.event import Entry
-from littoral.store.inbox import SqliteInbox
+from littoral.hub import events
+from littoral.hub.ingest import Taken
+from littoral.hub.schema import MARKS
 from sim.simulated_disk import Plants
-from sim.voyage import EarlyAnswer, Faults
+from sim.voyage import Faults
 
 
-class TakesEverything(SqliteInbox):
+def takes_everything(connection: Connection, entries: Sequence[Entry], *, received_s: float) -> Taken:
     """No deduplication: whatever comes takes effect."""
-
-    def take(self, entries: Sequence[Entry]) -> dict[tuple[str, str], int]:
-        self._connection.run("BEGIN IMMEDIATE")
-        self._apply(entries)
-        known = {}
-        for entry in entries:
-            key = (entry.site, entry.log)
-            known[key] = max(self.mark(*key), entry.last)
-            self.set_mark(*key, known[key])
-        self._connection.run("COMMIT")
-        return known
+    events.store(connection, entries, received_s=received_s)
+    return Taken(entries, _move(connection, entries), 0)
 
 
-class AnswersFirst(SqliteInbox):
-    """Acknowledgement before commit: the answer is on its way while the disk is still at work."""
-
-    def take(self, entries: Sequence[Entry]) -> dict[tuple[str, str], int]:
-        known = {(entry.site, entry.log): 0 for entry in entries}
-        for entry in entries:
-            key = (entry.site, entry.log)
-            known[key] = max(known[key], self.mark(*key), entry.last)
-        try:
-            return super().take(entries)
-        except Exception as error:
-            raise EarlyAnswer(known) from error
-
-
-class SkipsGaps(SqliteInbox):
+def skips_gaps(connection: Connection, entries: Sequence[Entry], *, received_s: float) -> Taken:
     """Acknowledgement of the greatest number seen, whatever is missing before it."""
+    fresh = [entry for entry in entries if entry.last > _mark(connection, entry.site, entry.log)]
+    events.store(connection, fresh, received_s=received_s)
+    return Taken(fresh, _move(connection, entries), 0)
 
-    def take(self, entries: Sequence[Entry]) -> dict[tuple[str, str], int]:
-        self._connection.run("BEGIN IMMEDIATE")
-        known = {}
-        for entry in entries:
-            key = (entry.site, entry.log)
-            known[key] = self.mark(*key)
-            if entry.last > known[key]:
-                self._apply([entry])
-                known[key] = entry.last
-                self.set_mark(*key, entry.last)
-        self._connection.run("COMMIT")
-        return known
+
+def _mark(connection: Connection, site: str, log: str) -> int:
+    return int(connection.execute(select(MARKS.c.mark).filter_by(site=site, log=log)).scalar() or 0)
+
+
+def _move(connection: Connection, entries: Sequence[Entry]) -> Mapping[str, int]:
+    known: dict[str, int] = {}
+    for entry in entries:
+        known[entry.log] = max(known.get(entry.log, 0), _mark(connection, entry.site, entry.log), entry.last)
+        connection.execute(delete(MARKS).filter_by(site=entry.site, log=entry.log))
+        connection.execute(insert(MARKS).values(site=entry.site, log=entry.log, mark=known[entry.log]))
+    return known
 
 
 PLANTED = {
     "no sync": Faults(Plants(sync_is_forgotten=True)),
+    "no sync at the hub": Faults(hub_plants=Plants(sync_is_forgotten=True)),
     "a forgotten directory sync": Faults(Plants(folder_sync_is_forgotten=True)),
-    "no deduplication": Faults(inbox=TakesEverything),
-    "acknowledgement before commit": Faults(inbox=AnswersFirst),
-    "acknowledgement with a gap": Faults(inbox=SkipsGaps),
+    "no deduplication": Faults(take=takes_everything),
+    "acknowledgement before commit": Faults(answers_first=True),
+    "acknowledgement with a gap": Faults(take=skips_gaps),
 }

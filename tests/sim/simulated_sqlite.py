@@ -24,9 +24,8 @@ class SimulatedConnection:
 
     def __init__(self, disk: SimulatedDisk, path: Path) -> None:
         self._path = path
-        self._vfs = _Vfs(disk)
         try:
-            self._inner = apsw.Connection(str(path), vfs=self._vfs.name)
+            self._inner, self._vfs = open_simulated(disk, path)
         except apsw.Error as error:
             raise failure_of(_code(error), str(error), path) from error
         settings = ("locking_mode = EXCLUSIVE", "cell_size_check = ON", "temp_store = MEMORY", *PREPARE_WRITING)
@@ -82,6 +81,12 @@ class SimulatedConnection:
 
     def _failure(self, error: apsw.Error) -> Exception:
         return failure_of(_code(error), str(error), self._path)
+
+
+def open_simulated(disk: SimulatedDisk, path: Path) -> tuple[apsw.Connection, _Vfs]:
+    """A connection to a file of a simulated disk, and the file system that goes when the connection does."""
+    vfs = _Vfs(disk)
+    return apsw.Connection(str(path), vfs=vfs.name), vfs
 
 
 def _code(error: apsw.Error) -> int:

@@ -1,30 +1,35 @@
-"""One story of events on their way: an edge and a hub on disks that lose power, a link that loses, repeats and swaps.
+"""One story of events on their way: an edge and a hub on disks that lose power, fill up and fail, over a bad link.
 
-Everything follows from one seed. `Voyage.run` lives through it, lets everything heal, drains what waits, and checks the
-promise: what was confirmed took effect at the hub once and in order, or a drop that is counted stands in its place.
+Both ends run what is shipped: the edge its store and the sender's core, the hub its ingest and group commit; a batch
+crosses as bytes. Everything follows from one seed. `Voyage.run` lives through it, lets everything heal, drains what
+waits, and has the promise checked (`promise.py`).
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
-from pathlib import Path
 from random import Random
 
 from littoral.core.clock import ManualClock
-from littoral.core.errors import LittoralError, Unavailable
-from littoral.core.event import Dropped, Entry, Event
-from littoral.store.disk import Connection
+from littoral.core.errors import LittoralError
+from littoral.core.event import Entry
+from littoral.hub.ingest import take
+from littoral.net.batch import decode_batch
+from littoral.net.sending_terms import Acknowledged
 from littoral.store.folder import Folder
-from littoral.store.inbox import SqliteInbox
 from littoral.store.ledger import Put
 from littoral.store.rules import EventKey, Order, StreamRule, WhenFull
+from sim.edge_machine import FOLDER, TIMEOUT_S, EdgeMachine, Hole
+from sim.hub_machine import HubMachine, Take
+from sim.link import Link
+from sim.promise import Broken, Known, check
 from sim.simulated_disk import Plants, SimulatedDisk
 
-EDGE, HUB = Path("/edge"), Path("/hub/inbox.db")
 BUDGET = 1_000_000
 RULES = (
     StreamRule("audit", 60_000, priority=30, when_full=WhenFull.REJECT),
@@ -34,21 +39,19 @@ RULES = (
 )
 KEPT = frozenset(rule.name for rule in RULES if rule.order is Order.KEPT)
 YEAR_S = 365 * 86_400.0
-
-
-class Broken(AssertionError):
-    """A promise that does not hold."""
-
-
-MakeInbox = Callable[[Connection], SqliteInbox]
+NO_LIMIT = 1 << 40
+STEPS_MAX = 20_000
+DRAIN_ROUNDS = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What is planted into a voyage so that it must fail: into the edge's disk, or in place of the hub's inbox."""
+    """What is planted into a voyage so that it must fail: into a disk, or in place of the hub's ingest."""
 
     plants: Plants | None = None
-    inbox: MakeInbox = SqliteInbox
+    hub_plants: Plants | None = None
+    take: Take = take
+    answers_first: bool = False
 
 
 @dataclass(slots=True)
@@ -73,29 +76,32 @@ class Voyage:
 
     def __init__(self, seed: int, faults: Faults = Faults()) -> None:
         self.chance = Random(seed)
-        self.faults = faults
         self.clock = ManualClock()
-        self.edge_disk = SimulatedDisk(Random(seed + 1), plants=faults.plants)
-        self.hub_disk = SimulatedDisk(Random(seed + 2))
         self.told = Told()
-        self.confirmed: dict[EventKey, bytes] = {}
-        self.streams: dict[bytes, str] = {}
-        self.flipped = ""  # where a bit fell over
+        self.known = Known(kept=KEPT)
+        self.link = Link(self.chance, self.clock)
+        self.edge_disk = SimulatedDisk(Random(seed + 1), plants=faults.plants)
+        self.hub_disk = SimulatedDisk(Random(seed + 2), plants=faults.hub_plants)
+        self.edge = EdgeMachine(self.edge_disk, self.clock, self.chance, rules=RULES, bytes_max=BUDGET)
+        self.hub = HubMachine(self.hub_disk, take=faults.take, answers_first=faults.answers_first)
+        self.hub.checkpoint_pages = self.chance.choice((4, 16, 1000))
         self._bodies = count(1)
-        self._logs = count(1)
-        self._late: list[list[Entry]] = []  # batches that the link still has
-        self.folder: Folder | None = None
-        self.inbox: SqliteInbox | None = None
-        self._hub_connection: Connection | None = None
+        self._at_hub: list[tuple[int, int, tuple[Entry, ...]]] = []  # (life, batch, entries) that wait for a commit
 
     # The story
 
     def run(self, actions: int = 60) -> Told:
         """Lives through it and checks the promise; `Broken` where it does not hold."""
         with _quiet():
-            return self._run(actions)
+            try:
+                self._run(actions)
+            except Hole as hole:
+                raise Broken(str(hole)) from hole
+            finally:
+                self.hub.leave()
+        return self.told
 
-    def _run(self, actions: int) -> Told:
+    def _run(self, actions: int) -> None:
         acts: list[tuple[int, Callable[[], None]]] = [
             (30, self._put),
             (25, self._exchange),
@@ -103,90 +109,80 @@ class Voyage:
             (6, self._pass_time),
             (6, self._plan_power_cut),
             (3, self._kill_edge),
-            (3, self._cut_hub),
-            (3, self._fill_disk),
-            (3, self._fail_syncs),
+            (4, self._cut_hub),
+            (2, self._kill_hub),
+            (3, lambda: self._fill(self.edge_disk)),
+            (1, lambda: self._fill(self.hub_disk)),
+            (3, lambda: self._fail_syncs(self.edge_disk)),
+            (2, lambda: self._fail_syncs(self.hub_disk)),
             (1, self._replace_disk),
             (2, self._flip_bit),
         ]
         weights = [weight for weight, _ in acts]
-        for _ in range(actions):
-            self.chance.choices(acts, weights)[0][1]()
+        for act in self.chance.choices(acts, weights, k=actions):
+            act[1]()
             self._look()
         self._heal()
         self._drain()
-        self._check()
+        self.told.dropped = check(self.hub.entries(), self.known)
         self.told.steps = self.edge_disk.step + self.hub_disk.step
-        self.told.confirmed = len(self.confirmed)
-        return self.told
+        self.told.confirmed = len(self.known.confirmed)
 
     def _put(self) -> None:
         stream = self.chance.choice(RULES).name
         puts = []
         for _ in range(self.chance.choice((1, 1, 1, 2, 5, 20))):
             body = b"%d:" % next(self._bodies) + bytes(self.chance.choice((0, 10, 200, 1500, 3000, 9000)))
-            self.streams[body] = stream
+            self.known.streams[body] = stream
             puts.append(Put(stream, "reading", body))
         folder = self._edge()
         if folder is None:
             return
         for put, answer in zip(puts, folder.write(puts), strict=True):
             if isinstance(answer, EventKey) and not self.edge_disk.is_dead:
-                if answer in self.confirmed:
-                    raise Broken(f"{answer} was given twice")
-                self.confirmed[answer] = put.body
+                self.known.confirm(answer, put.body)
         self._after_edge()
 
     def _exchange(self) -> None:
-        """Some batches go up; each may get lost, come twice or late, and so may what is answered."""
-        folder = self._edge()
-        if folder is None:
-            return
-        with suppress(LittoralError):
-            for state in folder.ledger.logs()[:3]:
-                after = state.first - 1
-                for _ in range(self.chance.choice((1, 1, 3))):
-                    entries = folder.pending(
-                        state.log, after, bytes_max=20_000, count_max=self.chance.choice((1, 5, 50))
-                    )
-                    if not entries:
-                        break
-                    after = entries[-1].last
-                    fate = self.chance.random()
-                    if fate < 0.15:
-                        continue
-                    if fate < 0.3:
-                        self._late.append(entries)
-                        continue
-                    self._deliver(entries)
-                    if fate < 0.4:
-                        self._deliver(entries)
-            while self._late and self.chance.random() < 0.5:
-                self._deliver(self._late.pop(self.chance.randrange(len(self._late))))
-        self._after_edge()
+        """The sender and the link have some time."""
+        self.link.disturb()
+        self._run_for(self.chance.choice((0.05, 1.0, 10.0, 60.0)))
 
-    def _deliver(self, entries: Sequence[Entry]) -> None:
-        """A batch reaches the hub; what that answers may reach the edge."""
-        known = self._hub_take(entries)
-        if known is None or self.folder is None or self.chance.random() < 0.15:
-            return
-        for (_, log), mark in known.items():
-            self.folder.ledger.acknowledge(log, mark)
+    def _run_for(self, seconds: float) -> None:
+        end_s = self.clock.monotonic_s() + seconds
+        for _ in range(STEPS_MAX):
+            wake_s = self.edge.step(self._ship) if self._edge() is not None else float("inf")
+            self._after_edge()
+            next_s = self.clock.monotonic_s() if self.edge.news else min(wake_s, self.link.next_s())
+            if next_s > end_s:
+                self.clock.advance(max(0.0, end_s - self.clock.monotonic_s()))
+                return
+            self.clock.advance(max(0.0, next_s - self.clock.monotonic_s()))
+            self.link.happen()
+        raise Broken("the sender is busy without end")
 
-    def _hub_take(self, entries: Sequence[Entry]) -> dict[tuple[str, str], int] | None:
-        try:
-            if self.inbox is None:
-                self._hub_connection = self.hub_disk.connect(HUB)
-                self.inbox = self.faults.inbox(self._hub_connection)
-                self.hub_disk.sync_folder(HUB.parent)
-            return self.inbox.take(entries)
-        except LittoralError:
-            if self.hub_disk.is_dead:
-                self._hub_starts_again()
-            return None
-        except EarlyAnswer as early:
-            self._hub_starts_again()
-            return early.known
+    def _ship(self, batch: int, packed: bytes) -> None:
+        life = self.edge.life
+        self.link.after(TIMEOUT_S, lambda: self.edge.lost(batch) if life == self.edge.life else None)
+        self.link.up(len(packed), lambda: self._arrive(life, batch, packed))
+
+    def _arrive(self, life: int, batch: int, packed: bytes) -> None:
+        """A batch is at the hub, where it waits for the writer; others may come meanwhile."""
+        self._at_hub.append((life, batch, decode_batch(packed).entries))
+        if len(self._at_hub) == 1:
+            self.link.after(0.0 if self.link.is_calm else self.chance.choice((0.0, 0.0, 0.1, 5.0)), self._commit)
+
+    def _commit(self) -> None:
+        """The hub's writer comes round; what it stored is acknowledged."""
+        batches, self._at_hub = self._at_hub, []
+        acks = self.hub.commit([entries for _, _, entries in batches], now_s=self.clock.wall_s())
+        for (life, batch, _), known in zip(batches, acks, strict=True):
+            if known is not None:
+                self.link.down(partial(self._hear, life, Acknowledged(batch, known)))
+
+    def _hear(self, life: int, news: Acknowledged) -> None:
+        if life == self.edge.life:
+            self.edge.news.append(news)
 
     def _tend(self) -> None:
         folder = self._edge()
@@ -206,169 +202,97 @@ class Voyage:
         self.edge_disk.cut_after = self.edge_disk.step + self.chance.choice((1, 3, 10, 30, 100))
 
     def _kill_edge(self) -> None:
-        if self.folder is not None and not self.edge_disk.is_dead:
-            self._leave_edge()
+        if self.edge.folder is not None and not self.edge_disk.is_dead:
+            self.edge.leave()
             self.edge_disk.kill()
 
     def _cut_hub(self) -> None:
         self.hub_disk.cut_after = self.hub_disk.step + self.chance.choice((1, 2, 3, 5, 8, 30))
 
-    def _fill_disk(self) -> None:
-        is_full = self.edge_disk.bytes_max < 1 << 40
-        self.edge_disk.bytes_max = 1 << 40 if is_full else self.edge_disk.used() + self.chance.choice((0, 5000, 60_000))
+    def _kill_hub(self) -> None:
+        self._at_hub.clear()
+        self.hub.restart(power=self.chance.random() < 0.5)
 
-    def _fail_syncs(self) -> None:
-        self.edge_disk.sync_fails = lambda: self.chance.random() < 0.3
-        if self.chance.random() < 0.5:
-            self.edge_disk.sync_fails = lambda: False
+    def _fill(self, disk: SimulatedDisk) -> None:
+        room = self.chance.choice((0, 5000, 60_000))
+        disk.bytes_max = NO_LIMIT if disk.bytes_max < NO_LIMIT else disk.used() + room
+
+    def _fail_syncs(self, disk: SimulatedDisk) -> None:
+        fails = self.chance.random() < 0.5
+        disk.sync_fails = (lambda: self.chance.random() < 0.3) if fails else lambda: False
 
     def _replace_disk(self) -> None:
         if self.chance.random() < 0.2:
-            self._leave_edge()
+            self.edge.leave()
             self.edge_disk.kill()
             self.edge_disk.wipe()
-            self.confirmed.clear()  # what waited on it is gone for good
-            self._late.clear()
+            self.known.confirmed.clear()  # what waited on it is gone for good
+            self.link.forget()
+            self._at_hub.clear()
 
     def _flip_bit(self) -> None:
         """One bit of what lies on the edge's disk falls over; once in a voyage, mostly in the database."""
-        names = [name for name in self.edge_disk.names(EDGE) if name.startswith("events.")]
+        names = [name for name in self.edge_disk.names(FOLDER) if name.startswith("events.")]
         ends = "-wal" if self.chance.random() < 0.1 else ".db"
-        names = [str(EDGE / name) for name in names if name.endswith(ends)]
-        if self.flipped or not names or not self.edge_disk.length(names[-1]):
+        names = [str(FOLDER / name) for name in names if name.endswith(ends)]
+        if self.known.flipped or not names or not self.edge_disk.length(names[-1]):
             return
-        self.flipped = ends
-        self.edge_disk.flip(
-            names[-1], self.chance.randrange(self.edge_disk.length(names[-1])), self.chance.randrange(8)
-        )
-
-    # The machines
+        self.known.flipped = ends
+        offset = self.chance.randrange(self.edge_disk.length(names[-1]))
+        self.edge_disk.flip(names[-1], offset, self.chance.randrange(8))
 
     def _edge(self) -> Folder | None:
-        """The edge's outbox, started if it can be."""
-        if self.folder is None:
-            try:
-                self.folder = Folder(
-                    self.edge_disk,
-                    EDGE,
-                    site="edge-1",
-                    streams=RULES,
-                    bytes_max=BUDGET,
-                    seal=None,
-                    clock=self.clock,
-                    draw_log=lambda: f"log-{next(self._logs)}",
-                )
-            except LittoralError as error:
-                if not isinstance(error, Unavailable):
-                    raise
-                self._after_edge()
-        return self.folder
+        folder = self.edge.start()
+        if folder is None:
+            self._after_edge()
+        return folder
 
     def _after_edge(self) -> None:
         """Starts the edge again where the power went."""
         if self.edge_disk.is_dead:
-            self._leave_edge()
+            self.edge.leave()
             self.edge_disk.restart()
             self.told.power_cuts += 1
 
-    def _leave_edge(self) -> None:
-        """The process is gone: nothing that it would still do reaches the disk."""
-        folder, self.folder = self.folder, None
-        self.edge_disk.is_dead = True
-        if folder is not None:
-            with suppress(LittoralError):
-                folder.close()
-
-    def _hub_starts_again(self) -> None:
-        self.inbox = None
-        self.hub_disk.is_dead = True
-        if self._hub_connection is not None:
-            with suppress(LittoralError):
-                self._hub_connection.close()
-            self._hub_connection = None
-        self.hub_disk.restart()
-
-    # The promise
+    # The end
 
     def _look(self) -> None:
-        if self.folder is not None and self.folder.disk_bytes() > BUDGET:
-            raise Broken(f"the folder takes {self.folder.disk_bytes()} bytes")
+        folder = self.edge.folder
+        if folder is not None and folder.disk_bytes() > BUDGET:
+            raise Broken(f"the folder takes {folder.disk_bytes()} bytes")
 
     def _heal(self) -> None:
-        self.edge_disk.bytes_max = 1 << 40
-        self.edge_disk.sync_fails = lambda: False
-        self.edge_disk.cut_after = self.hub_disk.cut_after = None
+        for disk in (self.edge_disk, self.hub_disk):
+            disk.bytes_max = NO_LIMIT
+            disk.sync_fails = lambda: False
+            disk.cut_after = None
         self._after_edge()
+        self.link.is_calm = True
 
     def _drain(self) -> None:
-        """Everything that waits goes up over a link that is whole again."""
+        """Everything that waits goes up over a link that is whole again, by the sender's own doing."""
         folder = self._edge()
         if folder is None:
             raise Broken("the edge does not start")
-        for batch in self._late:
-            self._hub_take(batch)
-        for _ in range(3000):
-            states = folder.ledger.logs()
-            if not states:
+        for _ in range(DRAIN_ROUNDS):
+            if not folder.ledger.logs():
                 break
-            entries = folder.pending(states[0].log, 0, bytes_max=50_000, count_max=100)
-            known = self._hub_take(entries)
-            for (_, log), mark in (known or {}).items():
-                folder.ledger.acknowledge(log, mark)
+            self._run_for(30.0)
         else:
             raise Broken("the backlog does not drain")
         folder.tend(idle=True)
         if folder.disk_bytes() > BUDGET // 4:
             raise Broken(f"an empty outbox takes {folder.disk_bytes()} bytes")
 
-    def _check(self) -> None:
-        self._hub_take([])
-        assert self.inbox is not None
-        effects = self.inbox.entries()
-        bodies = [entry.body for entry in effects if isinstance(entry, Event)]
-        if len(bodies) != len(set(bodies)):
-            raise Broken("an event took effect twice")
-        self._check_order(effects)
-        self._check_loss(effects)
 
-    def _check_order(self, effects: Iterable[Entry]) -> None:
-        last: dict[str, int] = {}
-        newest: dict[str, int] = {}
-        for entry in effects:
-            if entry.sequence != last.get(entry.log, 0) + 1:
-                raise Broken(f"log {entry.log} goes on with {entry.sequence} after {last.get(entry.log, 0)}")
-            last[entry.log] = entry.last
-            if isinstance(entry, Event):
-                line = entry.stream if entry.stream in KEPT else entry.log
-                number = int(entry.body.split(b":")[0])
-                if number < newest.get(line, 0):
-                    raise Broken(f"in {line} event {number} took effect after {newest[line]}")
-                newest[line] = number
-
-    def _check_loss(self, effects: Iterable[Entry]) -> None:
-        found: dict[EventKey, bytes] = {}
-        drops: list[Dropped] = []
-        for entry in effects:
-            if isinstance(entry, Event):
-                found[EventKey(entry.site, entry.log, entry.sequence)] = entry.body
-                if self.streams.get(entry.body) != entry.stream:
-                    raise Broken("an event is not what was put")
-            else:
-                drops.append(entry)
-                if entry.reason not in ("budget", "age", "thinned", "corrupt" if self.flipped else ""):
-                    raise Broken(f"events were dropped for {entry.reason!r}")
-                if entry.stream == "audit" and not self.flipped:
-                    raise Broken("a stream that rejects lost events")
-        self.told.dropped = sum(drop.last - drop.sequence + 1 for drop in drops)
-        for key, body in self.confirmed.items():
-            if key in found:
-                if found[key] != body:
-                    raise Broken(f"{key} is another event at the hub")
-            elif self.flipped == "-wal":
-                # Whatever a broken journal held since it was last emptied is gone, and SQLite cannot tell.
-                continue
-            elif not any(drop.log == key.log and drop.sequence <= key.sequence <= drop.last for drop in drops):
-                raise Broken(f"{key} was confirmed and is lost")
+def live(seed: int) -> tuple[int, Told | None, str]:
+    """One seed's story: what it was, or how its promise broke."""
+    try:
+        return seed, Voyage(seed).run(), ""
+    except Broken as broken:
+        return seed, None, str(broken)
+    except Exception as error:  # noqa: BLE001 - a seed that cannot be lived through is reported like one that fails
+        return seed, None, repr(error)
 
 
 @contextmanager
@@ -379,11 +303,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = hook
-
-
-class EarlyAnswer(Exception):
-    """A hub that answered, and lost power before it had stored what it answered for."""
-
-    def __init__(self, known: dict[tuple[str, str], int]) -> None:
-        super().__init__()
-        self.known = known

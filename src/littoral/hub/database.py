@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from queue import Empty, Full, Queue
 from typing import Any, TypeVar
 
@@ -33,6 +34,8 @@ from sqlalchemy.exc import (
 from littoral.core.errors import Invalid, LittoralError, Overloaded, Unavailable
 from littoral.hub import schema
 from littoral.monitor.log import log_of
+from littoral.store.disk import RealDisk
+from littoral.store.journal import write_again
 
 _LOG = log_of("hub.database")
 T = TypeVar("T")
@@ -55,7 +58,9 @@ _ADVISORY = 0x117702A1
 
 
 @dataclass(slots=True)
-class _Piece:
+class Piece:
+    """Work that waits for the writer, and where its result goes."""
+
     work: Work
     done: Future[Any]
 
@@ -65,7 +70,7 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._waiting: Queue[_Piece | None] = Queue(WAITING_MAX)
+        self._waiting: Queue[Piece | None] = Queue(WAITING_MAX)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="hub-read")
         self._writer = threading.Thread(target=self._write_all, name="hub-write", daemon=True)
         self._lock: Connection | None = None
@@ -81,6 +86,8 @@ class Database:
         (`schema_newer`).
         """
         engine = _engine(url)
+        if engine.dialect.name == "sqlite" and engine.url.database:
+            write_again(RealDisk(), Path(engine.url.database))
         database = cls(engine)
         try:
             database._take_hold()
@@ -134,7 +141,7 @@ class Database:
     def _hand_over(self, work: Callable[[Connection], T]) -> Future[T]:
         if self._closed:
             raise Unavailable("closing", "The hub is being stopped. Ask again when it is back.")
-        piece = _Piece(work, Future())
+        piece = Piece(work, Future())
         try:
             self._waiting.put_nowait(piece)
         except Full:
@@ -157,26 +164,10 @@ class Database:
             if last:
                 return
 
-    def _commit(self, together: list[_Piece]) -> None:
-        results: list[tuple[_Piece, Any, BaseException | None]] = []
-        together = [piece for piece in together if piece.done.set_running_or_notify_cancel()]
-        try:
-            with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
-                for piece in together:
-                    results.append(_attempt(connection, piece))
-        except SQLAlchemyError as error:
-            failure = _away(error)
-            _LOG.error("The database cannot be written.", reason=failure.message)
-            for piece in together:
-                piece.done.set_exception(failure)
-            return
-        self.commits += 1
-        self.writes += len(together)
-        for piece, result, wrong in results:
-            if wrong is None:
-                piece.done.set_result(result)
-            else:
-                piece.done.set_exception(wrong)
+    def _commit(self, together: list[Piece]) -> None:
+        done = commit(self._engine, [piece for piece in together if piece.done.set_running_or_notify_cancel()])
+        self.commits += bool(done)
+        self.writes += done
 
     def _take_hold(self) -> None:
         """Makes sure that no other hub runs on this PostgreSQL; SQLite's hub has a lock on its folder."""
@@ -194,7 +185,28 @@ class Database:
         self._engine.dispose()
 
 
-def _attempt(connection: Connection, piece: _Piece) -> tuple[_Piece, Any, BaseException | None]:
+def commit(engine: Engine, together: Sequence[Piece]) -> int:
+    """Does pieces of work in one transaction, then tells each what came of it; how many are on the disk now."""
+    results: list[tuple[Piece, Any, BaseException | None]] = []
+    try:
+        with engine.connect().execution_options(writes=True) as connection, connection.begin():
+            for piece in together:
+                results.append(_attempt(connection, piece))
+    except SQLAlchemyError as error:
+        failure = _away(error)
+        _LOG.error("The database cannot be written.", reason=failure.message)
+        for piece in together:
+            piece.done.set_exception(failure)
+        return 0
+    for piece, result, wrong in results:
+        if wrong is None:
+            piece.done.set_result(result)
+        else:
+            piece.done.set_exception(wrong)
+    return len(together)
+
+
+def _attempt(connection: Connection, piece: Piece) -> tuple[Piece, Any, BaseException | None]:
     """One piece in its savepoint; what is wrong with its values is its caller's, a database that fails everybody's."""
     try:
         with connection.begin_nested():
@@ -221,20 +233,19 @@ def _engine(url: str) -> Engine:
         raise Invalid("database_wrong", "A database URL is sqlite:///FILE or postgresql://USER@HOST/NAME.") from error
     except ModuleNotFoundError as error:
         raise Unavailable("extra_missing", "PostgreSQL needs a driver: pip install 'littoral[postgresql]'.") from error
-    if parsed.get_backend_name() == "sqlite":
-        event.listen(engine, "connect", _set_up_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
+    return on_sqlite(engine) if parsed.get_backend_name() == "sqlite" else engine
+
+
+def on_sqlite(engine: Engine) -> Engine:
+    """The engine, whose connections from now on are durable and begin what they say they begin."""
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves; the driver says it late, and never before a read
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        f"busy_timeout={BUSY_MS_MAX}",
-        "journal_size_limit=67108864",
-    ):
+    for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}").close()
 
 

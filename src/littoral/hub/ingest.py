@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from littoral.core.errors import Conflict
 from littoral.core.event import Entry
 from littoral.hub import events
 from littoral.hub.schema import MARKS
 from littoral.store.inbox import receive
+
+# Made once: to make a statement takes longer than to run it.
+_OF_LOG = (MARKS.c.site == bindparam("of_site")) & (MARKS.c.log == bindparam("of_log"))
+_MARK = select(MARKS.c.mark).where(_OF_LOG)
+_BEGIN = insert(MARKS)
+_MOVE = update(MARKS).where(_OF_LOG & (MARKS.c.mark == bindparam("from_mark"))).values(mark=bindparam("to_mark"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +48,7 @@ class _Marks:
         self.before: dict[tuple[str, str], int] = {}
 
     def mark(self, site: str, log: str) -> int:
-        query = select(MARKS.c.mark).where(MARKS.c.site == site, MARKS.c.log == log)
-        found = int(self._connection.execute(query).scalar() or 0)
+        found = int(self._connection.execute(_MARK, {"of_site": site, "of_log": log}).scalar() or 0)
         self.before[site, log] = found
         return found
 
@@ -51,8 +56,8 @@ class _Marks:
         """Moves a mark from where it was; that it still is there keeps a second hub on one database from doing harm."""
         before = self.before[site, log]
         if before == 0:
-            self._connection.execute(insert(MARKS).values(site=site, log=log, mark=mark))
+            self._connection.execute(_BEGIN, {"site": site, "log": log, "mark": mark})
             return
-        at = (MARKS.c.site == site) & (MARKS.c.log == log) & (MARKS.c.mark == before)
-        if self._connection.execute(update(MARKS).where(at).values(mark=mark)).rowcount != 1:
+        move = {"of_site": site, "of_log": log, "from_mark": before, "to_mark": mark}
+        if self._connection.execute(_MOVE, move).rowcount != 1:
             raise Conflict("mark_moved", f"Somebody else moved the mark of log {log[:40]}. Is there a second hub?")

@@ -140,8 +140,9 @@ class Sender:
 
     def _meet(self, views: Mapping[str, Log], now_s: float) -> None:
         """Takes up new logs, and lets go of those that are gone."""
-        for name in [name for name, line in self._lines.items() if name not in views and not line.in_flight]:
-            del self._lines[name]
+        if all(flight.departure for flight in self._flights.values()):  # one that is being read may hold any log
+            for name in [name for name, line in self._lines.items() if name not in views and not line.in_flight]:
+                del self._lines[name]
         for name, view in views.items():
             line = self._lines.get(name)
             if line is None:

@@ -15,6 +15,7 @@ from littoral.core.clock import Clock
 from littoral.core.errors import LittoralError
 from littoral.core.event import Entry
 from littoral.store.disk import Disk
+from littoral.store.journal import write_again
 from littoral.store.ledger import Ledger, Put
 from littoral.store.mend import Mending
 from littoral.store.rules import EventKey, StreamRule, Tally
@@ -100,7 +101,7 @@ class Folder:
         number, *older = sorted(generations(self._disk, self._path), reverse=True) or [1]
         for one in older:
             self._remove(one)
-        self._write_again(self._path / f"events.{number}.db-wal")
+        write_again(self._disk, self._path / f"events.{number}.db", piece_bytes=self.space.step_bytes)
         try:
             ledger = self._ledger(number)
         except LittoralError as error:
@@ -153,20 +154,6 @@ class Folder:
     def _remove(self, number: int) -> None:
         for end in ("", "-wal", "-shm"):
             self._disk.remove(self._path / f"events.{number}.db{end}")
-
-    def _write_again(self, journal: Path) -> None:
-        """Writes a journal over itself and syncs it.
-
-        Where a sync failed before, the system may show us what is not on the disk and will not be put there: to SQLite
-        it would look committed, and what is written after it would be lost with it when the power goes.
-        """
-        offset, size = 0, self._disk.size(journal)
-        while offset < size:
-            piece = self._disk.read(journal, offset, self.space.step_bytes)
-            self._disk.write(journal, offset, piece)
-            offset += len(piece)
-        if size:
-            self._disk.sync(journal)
 
     def _ledger(self, number: int) -> Ledger:
         ledger = Ledger(

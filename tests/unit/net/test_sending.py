@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from littoral.core.event import Dropped, Entry, Event
 from littoral.net.gathering import MISSING
 from littoral.net.sending import Sender
-from littoral.net.sending_terms import CLASS_TERMS, Acknowledged, Failed, Fault, SendingLimits, Ship, StreamTerms
+from littoral.net.sending_terms import (
+    CLASS_TERMS,
+    Acknowledged,
+    Failed,
+    Fault,
+    Free,
+    SendingLimits,
+    Ship,
+    Shipped,
+    StreamTerms,
+)
 from unit.net.sending_stage import MemoryOutbox, Road, Stage
 
 
@@ -351,6 +361,24 @@ def test_news_of_a_batch_that_is_not_under_way_changes_nothing() -> None:
         effects = sender.step(news, [], now_s=0.0)
 
         assert effects == []
+
+
+def test_a_log_that_grows_too_old_while_its_batch_is_being_read_stops_nobody() -> None:
+    # given a sender that has asked for a batch of a log
+    outbox = MemoryOutbox()
+    outbox.open("r", "result")
+    outbox.put("r", b"x")
+    sender = Sender(Random(1))
+    [ship, *_] = sender.step(None, outbox.logs(), now_s=0.0)
+    assert isinstance(ship, Ship)
+
+    # when the log is gone before it hears that the batch left
+    sender.step(None, [], now_s=0.1)
+    sender.step(Shipped(ship.batch, {"r": (1, 1)}, 1, {"r": 40}, 60), [], now_s=0.2)
+
+    # then it takes the hub's word on it, and has nothing left to do
+    assert sender.step(Acknowledged(ship.batch, {"r": 1}), [], now_s=0.3) == [Free("r", 1)]
+    assert sender.under_way == ()
 
 
 def test_a_burst_of_events_does_not_make_a_burst_of_requests() -> None:
