@@ -59,8 +59,7 @@ def known_peer(seed: int) -> Peer:
     for _ in range(60):
         size = chance.uniform(20_000, 80_000)
         peer.link_up.add(size, 40 + size / 1000 + chance.uniform(0, 5), now_s=time.monotonic())
-        peer.elsewhere("big").compute_ms.append(chance.uniform(9, 12))
-        peer.elsewhere("big").queue_ms.append(chance.uniform(0, 2))
+        peer.elsewhere("big").ran(chance.uniform(9, 12), chance.uniform(0, 2))
     return peer
 
 

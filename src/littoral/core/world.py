@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, isnan
+from math import inf
 
 from littoral.core.errors import Invalid
 
@@ -60,15 +60,12 @@ class World:
             raise Invalid("world_sites", "A world needs at least one site, and each its own name.")
         if len(self.links) != len(names) - 1:
             raise Invalid("world_links", f"{len(names)} sites need {len(names) - 1} links; {len(self.links)} came.")
-        numbers = [
-            *(x for s in self.sites for x in (s.slowdown, s.queue_ms, s.power_w, s.memory_bytes)),
-            *(
-                x
-                for k in self.links
-                for x in (k.up_bytes_per_ms, k.down_bytes_per_ms, k.round_trip_ms, k.joules_per_byte)
-            ),
-        ]
-        if any(isnan(number) or number < 0 for number in numbers):
+        # NaN is not at least 0 either
+        fine = all(s.slowdown >= 0 and s.queue_ms >= 0 and s.power_w >= 0 and s.memory_bytes >= 0 for s in self.sites)
+        for link in self.links:
+            fine = fine and link.up_bytes_per_ms >= 0 and link.down_bytes_per_ms >= 0
+            fine = fine and link.round_trip_ms >= 0 and link.joules_per_byte >= 0
+        if not fine:
             raise Invalid(
                 "world_number", "Slow-down, wait, power, memory, rates and round trips must be numbers from 0."
             )

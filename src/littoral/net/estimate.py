@@ -23,6 +23,7 @@ DRIFT_SLACK = 0.5  # in spreads: leanings smaller than this are noise
 DRIFT_LIMIT = 6.0  # in spreads: leanings that add up to this are a change
 ROUND_TRIP_MS_MIN = 0.01
 BYTES_PER_MS_MAX = 1e7  # 80 Gbit/s; a regression line that is flat says no more than "fast"
+FACTOR_MIN = 0.001  # of the predicted time: no transfer takes none
 SMALLEST_SPREAD = 0.05  # of the predicted time: what no link keeps steadier than
 
 
@@ -56,6 +57,7 @@ class LinkEstimator:
         self._samples = 0
         self._residuals: deque[float] = deque(maxlen=RESIDUALS_MAX)
         self._lean_up = self._lean_down = 0.0
+        self._draw()
 
     def add(self, size_bytes: float, took_ms: float, *, now_s: float) -> None:
         """One transfer: `size_bytes` that crossed, and the time without the far side's own `queue_ms` and `compute_ms`.
@@ -76,15 +78,14 @@ class LinkEstimator:
 
     def estimate(self, *, now_s: float) -> LinkEstimate:
         """What is known now; the prior where nothing was ever measured (`samples` is then 0)."""
-        round_trip_ms, ms_per_byte = self._line()
+        round_trip_ms, ms_per_byte = self._line
         return LinkEstimate(
-            round_trip_ms, 1.0 / ms_per_byte, self._spread(round_trip_ms), self._samples, now_s - self._last_s
+            round_trip_ms, 1.0 / ms_per_byte, self._spread * round_trip_ms, self._samples, now_s - self._last_s
         )
 
     def quantile_ms(self, size_bytes: float, share: float) -> float:
         """The time that a transfer of this size stays within in `share` of cases, by the residuals seen."""
-        round_trip_ms, ms_per_byte = self._line()
-        expected = round_trip_ms + size_bytes * ms_per_byte
+        expected = self._expected_ms(size_bytes)
         if len(self._residuals) < SAMPLES_KEPT_ON_CHANGE:
             return expected * (1.0 + share)
         ordered = sorted(self._residuals)
@@ -92,19 +93,20 @@ class LinkEstimator:
         return expected * (1.0 + max(ordered[place], SMALLEST_SPREAD))
 
     def likely_ms(self, size_bytes: float) -> list[float]:
-        """Times that a transfer of this size may take, each as likely as the other: by the residuals seen.
+        """Times that a transfer of this size may take, each as likely as the other, the shortest first.
 
-        While few were seen, some that nobody would be surprised by stand among them.
+        They go by the residuals seen. While few were seen, some that nobody would be surprised by stand among them.
         """
-        round_trip_ms, ms_per_byte = self._line()
-        expected = round_trip_ms + size_bytes * ms_per_byte
-        residuals = [*self._residuals, *RESIDUALS_UNSEEN[len(self._residuals) :]]
-        return [max(expected * (1.0 + residual), ROUND_TRIP_MS_MIN) for residual in residuals]
+        expected = self._expected_ms(size_bytes)
+        return [expected * factor for factor in self._factors]
+
+    def _expected_ms(self, size_bytes: float) -> float:
+        round_trip_ms, ms_per_byte = self._line
+        return round_trip_ms + size_bytes * ms_per_byte
 
     def _learn(self, size_bytes: float, took_ms: float) -> None:
         if self._samples:
-            round_trip_ms, ms_per_byte = self._line()
-            expected = round_trip_ms + size_bytes * ms_per_byte
+            expected = self._expected_ms(size_bytes)
             self._residuals.append((took_ms - expected) / max(expected, ROUND_TRIP_MS_MIN))
         new = 1.0 / max(took_ms, ROUND_TRIP_MS_MIN)
         self._weight = self._weight * FORGET + new
@@ -113,8 +115,16 @@ class LinkEstimator:
         self._xx = self._xx * FORGET + new * size_bytes * size_bytes
         self._xy = self._xy * FORGET + new * size_bytes * took_ms
         self._samples += 1
+        self._draw()
 
-    def _line(self) -> tuple[float, float]:
+    def _draw(self) -> None:
+        """What follows from the transfers seen: it is asked far more often than they come."""
+        self._line = self._drawn_line()
+        self._spread = self._drawn_spread()
+        residuals = [*self._residuals, *RESIDUALS_UNSEEN[len(self._residuals) :]]
+        self._factors = sorted(max(1.0 + residual, FACTOR_MIN) for residual in residuals)
+
+    def _drawn_line(self) -> tuple[float, float]:
         """Round trip in ms and ms per byte. Sizes that are all alike cannot tell them apart: the prior does."""
         prior_trip, prior_rate = self._prior
         if not self._samples:
@@ -133,16 +143,16 @@ class LinkEstimator:
             slope = max((mean_y - trip) / mean_x, 1.0 / BYTES_PER_MS_MAX) if mean_x else slope
         return trip, slope
 
-    def _spread(self, scale_ms: float) -> float:
+    def _drawn_spread(self) -> float:
+        """One standard deviation of a transfer, as a share of its time; all of it while nothing is known."""
         if not self._residuals:
-            return scale_ms
-        return scale_ms * max(SMALLEST_SPREAD, sqrt(sum(r * r for r in self._residuals) / len(self._residuals)))
+            return 1.0
+        return max(SMALLEST_SPREAD, sqrt(sum(r * r for r in self._residuals) / len(self._residuals)))
 
     def _has_changed(self, size_bytes: float, took_ms: float) -> bool:
         """Page's two-sided test on residuals measured in their own spread."""
-        round_trip_ms, ms_per_byte = self._line()
-        expected = round_trip_ms + size_bytes * ms_per_byte
-        spread = max(SMALLEST_SPREAD, self._spread(1.0)) * max(expected, ROUND_TRIP_MS_MIN)
+        expected = self._expected_ms(size_bytes)
+        spread = self._spread * max(expected, ROUND_TRIP_MS_MIN)
         lean = max(-DRIFT_LIMIT, min(DRIFT_LIMIT / 2, (took_ms - expected) / spread))
         self._lean_up = max(0.0, self._lean_up + lean - DRIFT_SLACK)
         self._lean_down = max(0.0, self._lean_down - lean - DRIFT_SLACK)

@@ -7,6 +7,7 @@ breaker leaves a peer alone that fails or crawls; then asking costs nothing.
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -80,26 +81,26 @@ class _Verdict:
 
 @dataclass(slots=True)
 class Elsewhere:
-    """What one model takes on a peer, from the replies."""
+    """What one model takes on a peer, by its replies: the middle of recent runs and waits, and what nine in ten take."""
 
-    compute_ms: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_MAX))
-    queue_ms: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_MAX))
+    run_ms: float = UNKNOWN_COMPUTE_MS
+    wait_ms: float = 0.0
+    cautious_ms: float = 2 * UNKNOWN_COMPUTE_MS
+    _runs_ms: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_MAX))
+    _waits_ms: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_MAX))
 
-    def run_ms(self) -> float:
-        """The middle of recent runs."""
-        return _middle(self.compute_ms, UNKNOWN_COMPUTE_MS)
-
-    def wait_ms(self) -> float:
-        """The middle of recent waits."""
-        return _middle(self.queue_ms, 0.0)
-
+    @property
     def typical_ms(self) -> float:
         """The middle of recent runs, with their waits."""
-        return self.run_ms() + self.wait_ms()
+        return self.run_ms + self.wait_ms
 
-    def cautious_ms(self) -> float:
-        """What nine of ten recent runs stayed below."""
-        return _ninth(self.compute_ms, 2 * UNKNOWN_COMPUTE_MS) + _ninth(self.queue_ms, 0.0)
+    def ran(self, run_ms: float, wait_ms: float = 0.0) -> None:
+        """One reply told what it took."""
+        self._runs_ms.append(run_ms)
+        self._waits_ms.append(wait_ms)
+        runs_ms, waits_ms = sorted(self._runs_ms), sorted(self._waits_ms)
+        self.run_ms, self.wait_ms = runs_ms[len(runs_ms) // 2], waits_ms[len(waits_ms) // 2]
+        self.cautious_ms = _ninth(runs_ms) + _ninth(waits_ms)
 
 
 class Peer:
@@ -149,25 +150,27 @@ class Peer:
     def typical_ms(self, model: str, size_bytes: float) -> float:
         """What asking for a model usually takes, with this much to send."""
         known = self.known()
-        return known.transfer_ms(size_bytes) + self.elsewhere(model).typical_ms()
+        return known.transfer_ms(size_bytes) + self.elsewhere(model).typical_ms
 
     def cautious_ms(self, model: str, size_bytes: float) -> float:
         """What nine in ten such calls stay below."""
-        return self.link_up.quantile_ms(size_bytes, 0.9) + self.elsewhere(model).cautious_ms()
+        return self.link_up.quantile_ms(size_bytes, 0.9) + self.elsewhere(model).cautious_ms
 
     def likely_ms(self, model: str, size_bytes: float) -> list[float]:
-        """What such a call may take: times that are each as likely as the other."""
-        there_ms = self.elsewhere(model).typical_ms()
+        """What such a call may take: times that are each as likely as the other, the shortest first."""
+        there_ms = self.elsewhere(model).typical_ms
         return [there_ms + crossing_ms for crossing_ms in self.link_up.likely_ms(size_bytes)]
 
     def within(self, model: str, size_bytes: float, limit_ms: float) -> float:
         """The share of such calls that will be answered within a limit, as far as anybody can tell."""
-        likely_ms = self.likely_ms(model, size_bytes)
-        return sum(time_ms <= limit_ms for time_ms in likely_ms) / len(likely_ms)
+        return share_within(self.likely_ms(model, size_bytes), limit_ms)
 
     def elsewhere(self, model: str) -> Elsewhere:
         """What is known of a model there."""
-        return self._models.setdefault(model, Elsewhere())
+        known = self._models.get(model)
+        if known is None:
+            known = self._models[model] = Elsewhere()
+        return known
 
     async def try_again(self) -> None:
         """The breaker's one trial: a small call that no request waits for."""
@@ -305,10 +308,9 @@ class Peer:
         known = self.elsewhere(model)
         if compute_ms is None:  # a server that does not tell: what it takes cannot be told from the link's delay
             self._crossed(size_bytes, took_ms)
-            known.compute_ms.append(0.0)
+            known.ran(0.0)
             return
-        known.compute_ms.append(compute_ms / max(share, SHARE_MIN))
-        known.queue_ms.append(queue_ms or 0.0)
+        known.ran(compute_ms / max(share, SHARE_MIN), queue_ms or 0.0)
         self._crossed(size_bytes, took_ms - compute_ms - (queue_ms or 0.0))
 
     def _crossed(self, size_bytes: float, took_ms: float) -> None:
@@ -325,6 +327,11 @@ class Peer:
         if self.known().samples and 2 * took_ms < self.known().transfer_ms(size_bytes):
             self.link_up = LinkEstimator()
             self._look_out_s = LOOK_OUT_S
+
+
+def share_within(ordered_ms: Sequence[float], limit_ms: float) -> float:
+    """The share of times, given the shortest first, that stay within a limit."""
+    return bisect_right(ordered_ms, limit_ms) / len(ordered_ms)
 
 
 def check_hops(request: InferRequest) -> int:
@@ -346,9 +353,5 @@ def _plausible(value: object, ms_max: float) -> float | None:
     return float(value)
 
 
-def _middle(values: deque[float], unknown: float) -> float:
-    return sorted(values)[len(values) // 2] if values else unknown
-
-
-def _ninth(values: deque[float], unknown: float) -> float:
-    return sorted(values)[min(len(values) - 1, int(0.9 * len(values)))] if values else unknown
+def _ninth(ordered: Sequence[float]) -> float:
+    return ordered[min(len(ordered) - 1, int(0.9 * len(ordered)))]

@@ -177,7 +177,7 @@ class Placer:
         for peer in turn.peers:
             if peer.due:
                 self._try_again(peer.try_again())
-            elif peer is not way.peer and peer.elsewhere(turn.target).typical_ms() < way.cost_ms:
+            elif peer is not way.peer and peer.elsewhere(turn.target).typical_ms < way.cost_ms:
                 self._look_at(turn, peer, lambda _: None)
 
     def _look_at(self, turn: Turn, peer: Peer, then: Callable[[InferAnswer], None]) -> None:

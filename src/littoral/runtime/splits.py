@@ -102,7 +102,7 @@ class Splits:
         if link.down or not self.rows:
             return []
         there = peer.elsewhere(model)
-        run_ms, wait_ms = there.run_ms(), there.wait_ms()
+        run_ms, wait_ms = there.run_ms, there.wait_ms
         world = World(
             (
                 Site(HERE, slowdown=here.run_ms / self.whole_ms, queue_ms=here.wait_ms),
@@ -111,7 +111,7 @@ class Splits:
             (link,),
         )
         now = prices(world)
-        market = Market(peer, self.table, now, max(there.cautious_ms() - run_ms - wait_ms, 0.0))
+        market = Market(peer, self.table, now, max(there.cautious_ms - run_ms - wait_ms, 0.0))
         costs = self.table.costs(now)
         free = costs - self.table.usage[:, LINK] @ now[LINK]
         return [

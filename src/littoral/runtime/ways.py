@@ -23,7 +23,7 @@ from littoral.plan.cascade import Calibration, CurvePoint
 from littoral.plan.prices import prices
 from littoral.plan.table import Plan, PlanTable
 from littoral.plan.usage import Resources, usage_row
-from littoral.runtime.peer import Peer
+from littoral.runtime.peer import Peer, share_within
 from littoral.runtime.splits import Split
 
 LOCAL, CASCADE, OFFLOAD, SPLIT = "local", "cascade", "offload", "split"
@@ -65,6 +65,12 @@ class Asked:
     offload: bool = True
     patience_ms: float = inf
     hedged: bool = True
+
+    def mean_wait_ms(self, ordered_ms: Sequence[float]) -> float:
+        """What a call takes on average that takes one of these times, the shortest first."""
+        if ordered_ms[-1] <= self.patience_ms:
+            return sum(ordered_ms) / len(ordered_ms)
+        return sum(map(self.waiting_ms, ordered_ms)) / len(ordered_ms)
 
     def waiting_ms(self, there_ms: float) -> float:
         """What a call takes that takes so long, with the run here in its place where that is longer than patience."""
@@ -146,14 +152,15 @@ def _table(peer: Peer, asked: Asked) -> _Table | None:
     link = peer.link()
     if link.down:
         return None
-    point = None if asked.calibration is None else _point(peer, asked, asked.calibration)
+    there_ms = peer.elsewhere(asked.target).typical_ms
+    usual_ms = there_ms + link.round_trip_ms + asked.size_bytes / link.up_bytes_per_ms
+    point = None if asked.calibration is None else _point(asked, asked.calibration, usual_ms)
     plans = table_of(None if point is None else point.pass_rate, asked.offload)
-    there_ms = peer.elsewhere(asked.target).typical_ms()
     priced = _prices(asked, link, there_ms)
     likely_ms = peer.likely_ms(asked.target, asked.size_bytes)
-    waits_ms = sum(map(asked.waiting_ms, likely_ms)) / len(likely_ms) - peer.typical_ms(asked.target, asked.size_bytes)
+    waits_ms = asked.mean_wait_ms(likely_ms) - usual_ms
     limit_ms = asked.deadline_ms if asked.hedged or point is None else asked.patience_ms
-    in_time = peer.within(asked.target, asked.size_bytes, limit_ms)
+    in_time = share_within(likely_ms, limit_ms)
     return _Table(plans, priced, point, waits_ms, in_time >= (EVEN_SHARE if point is None else IN_TIME_SHARE))
 
 
@@ -203,11 +210,12 @@ def table_of(pass_rate: float | None, offload: bool) -> PlanTable:
     return PlanTable(plans, np.stack(rows), Resources(2).names(("here", "there")))
 
 
-def _point(peer: Peer, asked: Asked, calibration: Calibration) -> CurvePoint:
-    """The threshold for this link: more careful than the promise needs where that costs little."""
+def _point(asked: Asked, calibration: Calibration, usual_ms: float) -> CurvePoint:
+    """The threshold for a link over which asking usually takes so long: more careful than the promise needs where
+    that costs little."""
     cheapest = calibration.cheapest
-    there_ms = peer.typical_ms(asked.target, asked.size_bytes)
-    limit_ms = DIVIDEND * (asked.local_ms + cheapest.pass_rate * there_ms)
-    return next(
-        (point for point in calibration.points if asked.local_ms + point.pass_rate * there_ms <= limit_ms), cheapest
-    )
+    limit_ms = DIVIDEND * (asked.local_ms + cheapest.pass_rate * usual_ms)
+    for point in calibration.points:
+        if asked.local_ms + point.pass_rate * usual_ms <= limit_ms:
+            return point
+    return cheapest

@@ -130,7 +130,7 @@ async def stage(tmp_path: Path, *, far_depth: int = 2) -> AsyncIterator[Stage]:
     now_s = RealClock().monotonic_s()
     for size in (100, 100_000, 100, 100_000):
         peer.link_up.add(size, 0.01 + size / 1e6, now_s=now_s)
-    peer.elsewhere("funnel").compute_ms.append(0.01)
+    peer.elsewhere("funnel").ran(0.01)
     placer, dividing = Placer(edge, [peer], clock=RealClock()), Dividing(edge, clock=RealClock())
     placer.dividing, placer.shared = dividing, {"funnel": (peer,)}
     model = edge.find("funnel").model

@@ -58,7 +58,7 @@ def known_peer(*, compute_ms: float = 6.6, round_trip_ms: float = 10.0, bytes_pe
     peer = Peer("cloud", Silent(), clock=ManualClock())
     for size in (1_000, 200_000, 1_000, 200_000):
         peer.link_up.add(size, round_trip_ms + size / bytes_per_ms, now_s=0.0)
-    peer.elsewhere("m").compute_ms.append(compute_ms)
+    peer.elsewhere("m").ran(compute_ms)
     return peer
 
 

@@ -31,7 +31,7 @@ def peer(name: str = "cloud", *, trip_ms: float = 10.0, bytes_per_ms: float = 10
     made = Peer(name, Silent(), clock=ManualClock())  # type: ignore[arg-type]
     for size in (1000, 20_000, 50_000) * 10:
         made.link_up.add(size, trip_ms + size / bytes_per_ms, now_s=0.0)
-        made.elsewhere("big").compute_ms.append(compute_ms)
+        made.elsewhere("big").ran(compute_ms)
     return made
 
 
