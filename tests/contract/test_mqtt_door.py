@@ -54,13 +54,15 @@ class Kept:
 
 
 @asynccontextmanager
-async def standing(broker: Mosquitto, keep: Keep | None, **limits: int) -> AsyncIterator[MqttDoor]:
+async def standing(
+    broker: Mosquitto, keep: Keep | None, memory: Path | None = None, **limits: int
+) -> AsyncIterator[MqttDoor]:
     """A door of the site "edge" that serves `twice`, connected."""
     runtime = Runtime(site="edge", clock=RealClock(), meters=Meters(), workers=1)
     repository = Repository([], operators=[twice])
     plane = DataPlane(runtime, repository, server_version="0")
     await plane.load("twice")
-    door = MqttDoor(plane, Broker.parse(broker.url), keep=keep, limits=MqttLimits(**limits))
+    door = MqttDoor(plane, Broker.parse(broker.url), keep=keep, memory=memory, limits=MqttLimits(**limits))
     await door.start()
     try:
         await until(lambda: door.connected)
@@ -279,3 +281,23 @@ def picture() -> bytes:
     stream = BytesIO()
     Image.new("RGB", (64, 64), (120, 120, 120)).save(stream, "JPEG")
     return stream.getvalue()
+
+
+def test_a_reading_that_comes_again_after_a_restart_is_stored_once(tmp_path: Path) -> None:
+    # given a door that stored a reading, and was closed
+    kept, memory = Kept(), tmp_path / "readings.seen"
+
+    async def work() -> None:
+        with mosquitto(tmp_path / "broker") as broker, device(broker) as sensor:
+            for wanted in (1, 2):
+                async with standing(broker, kept, memory):
+                    # when the device sends it again to the next process, and then another
+                    for number in range(1, wanted + 1):
+                        told = {"UserProperty": ("id", f"r{number}")}
+                        await asyncio.to_thread(sensor.publish, "littoral/edge/reading/result", str(number), **told)
+                    await until(lambda wanted=wanted: len(kept.stored) == wanted)  # type: ignore[misc]
+
+    asyncio.run(work())
+
+    # then each is stored once
+    assert [body["reading"] for _, _, body in kept.stored] == [1, 2]

@@ -30,6 +30,12 @@ def command() -> None:
 @click.option("--site", metavar="NAME", help="The name to join under. [default: the machine's name]")
 @click.option("--hub", metavar="URL", help="Another way to the hub: https://HOST:PORT. [default: as joined]")
 @click.option(
+    "--hub-mqtt",
+    metavar="URL",
+    envvar="LITTORAL_HUB_MQTT",
+    help="The hub is reached by this broker only: mqtt://HOST:PORT or mqtts://…; then no models come by themselves.",
+)
+@click.option(
     "--upstream",
     "upstreams",
     multiple=True,
@@ -75,6 +81,7 @@ def run(
     token: str | None,
     site: str | None,
     hub: str | None,
+    hub_mqtt: str | None,
     upstreams: tuple[str, ...],
     mqtt: str | None,
     host: str,
@@ -115,6 +122,7 @@ def run(
         workers=workers,
         api_key_file=api_key_file,
         hub=hub or "",
+        hub_mqtt=hub_mqtt or "",
         upstreams=None if "none" in upstreams else upstreams,
         bounds=Bounds(max_escalation, upload_budget, audit),
         mqtt=mqtt or "",

@@ -91,6 +91,12 @@ def init(
     help="Which models to serve: all that fit, those assigned to the hub's name, none.",
 )
 @click.option(
+    "--mqtt",
+    metavar="URL",
+    envvar="LITTORAL_HUB_MQTT",
+    help="Also serve sites that have only this broker: mqtt://HOST:PORT or mqtts://…",
+)
+@click.option(
     "--models-limit-mb", type=click.FloatRange(min=0.001), metavar="N", help="Memory for models in MB. [default: none]"
 )
 @_database
@@ -104,6 +110,7 @@ def run(
     http_port: int,
     grpc_port: int,
     serve: str,
+    mqtt: str | None,
     models_limit_mb: float | None,
     database: str | None,
     log_level: str,
@@ -129,6 +136,7 @@ def run(
         http_port=None if serve == "none" else http_port,
         grpc_port=None if serve == "none" else grpc_port,
         serve_all=serve == "all",
+        mqtt=mqtt or "",
         models_bytes_max=None if models_limit_mb is None else byte_count(f"{models_limit_mb}MB"),
     )
     log_of("cli.hub").info("Starting.", folder=str(folder), domain=file.domain)

@@ -127,6 +127,7 @@ class Edge:
             report_every_s=settings.report_every_s,
             metering=read_metering(settings.metered),
             tell=self._tell,
+            broker=Broker.parse(settings.hub_mqtt) if settings.hub_mqtt else None,
         )
         closing.push_async_callback(uplink.close)
         models = ModelApplier(node.runtime, releases, uplink.blobs, on_switch=lambda _release: node.look_upstream())
@@ -148,7 +149,7 @@ class Edge:
             await self._open_mqtt(node, outbox)
         node.meters.watch(uplink.families)
         self._tell("site_started", {"version": VERSION})
-        uplink.start(agent)
+        await uplink.start(agent)
         telling = asyncio.get_running_loop().create_task(telemetry.run())
         closing.callback(telling.cancel)
         return EdgeStanding(standing, hub)
@@ -162,9 +163,8 @@ class Edge:
 
     def _node_settings(self, joined: Joined, hub: str, releases: Releases, results: Results) -> NodeSettings:
         settings = self._settings
-        upstreams = (
-            () if settings.upstreams is None else settings.upstreams or (f"https://{_host(hub)}:{HUB_HTTP_PORT}",)
-        )
+        beside = () if settings.hub_mqtt else (f"https://{_host(hub)}:{HUB_HTTP_PORT}",)
+        upstreams = () if settings.upstreams is None else settings.upstreams or beside
         return NodeSettings(
             paths=(releases.models, *settings.paths),
             host=settings.host,
@@ -207,7 +207,9 @@ class Edge:
         }
 
     async def _open_mqtt(self, node: Node, outbox: Outbox) -> None:
-        door = MqttDoor(node.plane, Broker.parse(self._settings.mqtt), keep=outbox.put_async)
+        settings = self._settings
+        memory = settings.folder / "readings.seen"
+        door = MqttDoor(node.plane, Broker.parse(settings.mqtt), keep=outbox.put_async, memory=memory)
         await door.start()
         self._closing.push_async_callback(door.close)
         node.meters.watch(door.families)

@@ -15,7 +15,8 @@ class EdgeSettings:
     """One site's folder, its doors, and what it tells the hub.
 
     `paths` are models of the site's own, served beside those that the hub assigns. `upstreams` are servers to ask where
-    that is better (none named: the hub, at port 8444; None: nobody). `results_share` of the answers become events,
+    that is better (none named: the hub, at port 8444; None: nobody). `hub_mqtt` is the broker that leads to the hub
+    where nothing else does; then none named is nobody. `results_share` of the answers become events,
     all where they are `results_durable`. One answer in `explain_every_s` seconds has its placement's reasons with it,
     and with `pictures` a small copy of what was asked, unless it `stays`. Every `telemetry_every_s` seconds the machine
     is told of, and every `report_every_s` the hub hears that the site is there. `outbox_bytes_max` and
@@ -33,9 +34,10 @@ class EdgeSettings:
     models_bytes_max: int | None = None
     api_key_file: Path | None = None
     hub: str = ""
+    hub_mqtt: str = field(default="", repr=False)
     upstreams: tuple[str, ...] | None = ()
     bounds: Bounds = field(default_factory=Bounds)
-    mqtt: str = ""
+    mqtt: str = field(default="", repr=False)
     results_share: float = 1.0
     results_durable: bool = False
     explain_every_s: float = 10.0

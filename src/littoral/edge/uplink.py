@@ -14,6 +14,7 @@ from typing import Any
 from littoral.core.clock import Clock
 from littoral.core.errors import Denied, LittoralError, Plain, Unavailable
 from littoral.edge.blob_source import FetchedBlobs
+from littoral.edge.broker_way import BrokerWay
 from littoral.edge.membership import Joined
 from littoral.edge.renewing import Renewing
 from littoral.fleet.agent import Agent
@@ -24,6 +25,7 @@ from littoral.net.backoff import Backoff, BackoffLimits
 from littoral.net.desired import DesiredPoll, Following
 from littoral.net.flow_meters import families as flow_families
 from littoral.net.http import HubHttp
+from littoral.net.mqtt_session import Broker
 from littoral.net.pacing import Metering
 from littoral.net.receiving import Receipt
 from littoral.net.resume import Transfers
@@ -58,14 +60,20 @@ class Uplink:
         report_every_s: float,
         metering: Metering,
         tell: Tell,
+        broker: Broker | None = None,
     ) -> None:
+        """With a `broker` that is the way to the hub, for all but the certificate, which is renewed when it can be."""
         chance = Random()
         self._clock = clock
         self._tell = tell
         self._site = joined.membership.site
         self._outbox = outbox
         self.report_every_s = report_every_s
-        self._hub = HubHttp(hub, tls=joined.identity.client_context())
+        self._hub: HubHttp | BrokerWay = (
+            HubHttp(hub, tls=joined.identity.client_context())
+            if broker is None
+            else BrokerWay(broker, joined.identity, site=joined.membership.site)
+        )
         self._shipping = Shipping(
             Sender(chance, terms=terms_of(STREAMS)),
             outbox,
@@ -98,11 +106,13 @@ class Uplink:
         self._shipping.metering = metering
         self._shipping.notify()
 
-    def start(self, agent: Agent) -> None:
+    async def start(self, agent: Agent) -> None:
         """Begins every flow; the agent's memory says from which version on something is new."""
         self._following = Following(
             DesiredPoll(Random(), version=agent.desired_version), self._hub, agent.desire, clock=self._clock
         )
+        if isinstance(self._hub, BrokerWay):
+            await self._hub.start()
         self._stop_listening = self._outbox.listen(self._shipping.notify)
         self._begin("events", self._shipping.run)
         self._begin("desired", self._following.run)
@@ -171,7 +181,7 @@ class Uplink:
 class _Batches:
     """The hub for the sender: whatever goes wrong is an error of ours, so that no batch is ever under way for good."""
 
-    def __init__(self, hub: HubHttp) -> None:
+    def __init__(self, hub: HubHttp | BrokerWay) -> None:
         self._hub = hub
 
     async def send(self, packed: bytes) -> Receipt:

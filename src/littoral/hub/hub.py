@@ -27,6 +27,7 @@ from littoral.hub.door import Door
 from littoral.hub.door_limits import LIMITS, DoorLimits
 from littoral.hub.doorkeeper import Doorkeeper
 from littoral.hub.hold import Hold
+from littoral.hub.mqtt_gate import MqttGate
 from littoral.hub.own_identity import OwnIdentity
 from littoral.hub.page import Page
 from littoral.hub.parts import Parts
@@ -39,6 +40,7 @@ from littoral.hub.verbs_live import HubFacts
 from littoral.hub.watching import Watching
 from littoral.monitor.log import log_of
 from littoral.monitor.meters import Meters
+from littoral.net.mqtt_session import Broker
 
 _LOG = log_of("hub")
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -73,6 +75,7 @@ class Hub:
         self._parts: Parts | None = None
         self._door: Door | None = None
         self._serving: Serving | None = None
+        self._gate: MqttGate | None = None
 
     async def start(self) -> Standing:
         """Opens the database and the door; whatever is raised, nothing is left running."""
@@ -120,6 +123,8 @@ class Hub:
         if parts is not None:
             parts.stopping.set()
             parts.desired_fresh.fire()
+        if self._gate is not None:
+            await self._gate.close()
         if self._door is not None:
             await self._door.stop(grace_s=grace)
         if self._serving is not None:
@@ -167,6 +172,9 @@ class Hub:
         http, grpc = await self._serving.start(
             lambda: identity.server_context(attendance, refused=doorkeeper.shaken_off, clients="required")
         )
+        if settings.mqtt:
+            self._gate = MqttGate(parts, identity, Broker.parse(settings.mqtt), name=settings.file.name)
+            await self._gate.start()
         self._begin_tasks(parts, identity)
         url = f"https://{_address(settings.host, port)}"
         self._hold.tell(url)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from littoral.core.clock import Clock
 from littoral.hub.attendance import Attendance
 from littoral.hub.settings import HubSettings
 from littoral.identity.authority import Authority
 from littoral.identity.contexts import Clients, PeerContext, Refused
+from littoral.identity.letters import Reader, read_letter, write_letter
 from littoral.identity.private_files import write_public
 from littoral.identity.site import SiteIdentity
 from littoral.monitor.log import log_of
@@ -14,6 +17,24 @@ from littoral.monitor.log import log_of
 _LOG = log_of("hub.identity")
 CA_FILE = "ca.pem"
 _LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class HubLetters:
+    """Writes as the hub, with what leads to its authority from older ones; reads what sites signed."""
+
+    identity: SiteIdentity
+    authority: Authority
+    reader: Reader
+
+    def write(self, about: bytes, payload: bytes) -> bytes:
+        """The payload, signed."""
+        return write_letter(self.identity, about, payload, successors=self.authority.successors)
+
+    def read(self, about: bytes, content: bytes) -> tuple[str, bytes]:
+        """The site that wrote, and what."""
+        peer, payload = read_letter(content, about, self.reader)
+        return peer.who.site or "", payload
 
 
 class OwnIdentity:
@@ -39,6 +60,18 @@ class OwnIdentity:
         self._identity.install(issued.chain_pem, issued.bundle_pem)
         write_public(self._folder / CA_FILE, issued.bundle_pem.encode())
         self._fresh = True
+
+    def letters(self, attendance: Attendance) -> HubLetters:
+        """The hub's end of signed messages. A certificate that has ended counts for as long as it would be renewed."""
+        authority, away_s = self.authority, self.authority.terms.offline_s_max
+        reader = Reader(
+            authority.domain,
+            lambda: authority.authorities(self._clock.wall_s(), away_s=away_s),
+            lambda: attendance.revocations,
+            self._clock.wall_s,
+            away_s,
+        )
+        return HubLetters(self._identity, authority, reader)
 
     def server_context(
         self, attendance: Attendance, *, refused: Refused | None, clients: Clients = "optional"

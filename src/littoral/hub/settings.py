@@ -37,7 +37,7 @@ class HubFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class HubSettings:
     """A hub's folder and file, and where it listens; a port of 0 takes any free one, None leaves a door closed.
 
-    `faults` is there in a demo only.
+    `mqtt` is a broker's URL, for sites that have nothing else. `faults` is there in a demo only.
     """
 
     folder: Path
@@ -47,6 +47,7 @@ class HubSettings:
     http_port: int | None = HTTP_PORT
     grpc_port: int | None = GRPC_PORT
     serve_all: bool = True
+    mqtt: str = field(default="", repr=False)
     models_bytes_max: int | None = None
     presence: Rules = field(default_factory=Rules)
     grace_s: float = 5.0

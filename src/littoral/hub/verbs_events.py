@@ -12,19 +12,16 @@ from starlette.responses import Response
 
 from littoral.core.errors import Invalid
 from littoral.hub import events
+from littoral.hub.arrivals import BATCH_LIMITS, take_batch
 from littoral.hub.asked import Asked, read_body
 from littoral.hub.events import Wanted
-from littoral.hub.ingest import take
 from littoral.hub.parts import Parts
 from littoral.hub.streaming import BEAT, BEAT_S, EventStream, last_number, message
 from littoral.hub.verb import JSON, Strict, Verb, answer
 from littoral.hub.views import EventView, event_view
-from littoral.net.batch import CONTENT_TYPE, BatchLimits, decode_batch
-from littoral.net.receiving import Receipt, check_site, encode_receipt
+from littoral.net.batch import CONTENT_TYPE, decode_batch
+from littoral.net.receiving import Receipt, encode_receipt
 
-BATCH_LIMITS = BatchLimits()
-BUSY_WRITES = 1_000
-BUSY_RETRY_MS = 500.0
 AUDIT = "audit"
 _PAGE = 100
 
@@ -83,24 +80,7 @@ class EventVerbs:
         if asked.request.headers.get("content-type") != CONTENT_TYPE:
             raise Invalid("coding_unknown", f"A batch of events has the content type {CONTENT_TYPE}.")
         body = await read_body(asked.request, asked.limits, bytes_max=BATCH_LIMITS.bytes_max)
-        began_s = parts.clock.monotonic_s()
-        batch = decode_batch(body, limits=BATCH_LIMITS)
-        check_site(batch, asked.caller.site)
-        now_s = parts.clock.wall_s()
-        taken = await parts.database.write(lambda connection: take(connection, batch.entries, received_s=now_s))
-        for entry in taken.fresh:
-            parts.tally.stream(entry.stream)
-        parts.tally.duplicates += taken.duplicates
-        if taken.fresh:
-            parts.watching.saw(taken.fresh)
-            parts.events_fresh.fire()
-        await parts.attendance.heard(asked.caller.site)
-        receipt = Receipt(
-            acks=dict(taken.acks),
-            retry_after_ms=BUSY_RETRY_MS if parts.database.waiting > BUSY_WRITES else 0.0,
-            took_ms=(parts.clock.monotonic_s() - began_s) * 1e3,
-            hub_time_s=now_s,
-        )
+        receipt = await take_batch(parts, decode_batch(body, limits=BATCH_LIMITS), asked.caller.site)
         return Response(encode_receipt(receipt), media_type=JSON)
 
     async def show(self, asked: Asked) -> Response:

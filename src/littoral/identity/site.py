@@ -77,6 +77,17 @@ class SiteIdentity:
         return pem_of(self._chain)
 
     @property
+    def certificate(self) -> x509.Certificate:
+        """This site's certificate; `Denied` (`identity_missing`) where there is none yet."""
+        self._named()
+        return self._chain[0]
+
+    @property
+    def revocations(self) -> Revocations:
+        """Who counts no longer, as far as this site was told."""
+        return self._revocations
+
+    @property
     def bundle(self) -> tuple[x509.Certificate, ...]:
         """The authorities that this site trusts."""
         return self._bundle

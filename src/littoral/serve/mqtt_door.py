@@ -9,7 +9,7 @@
 A message is acknowledged when its answer was published, or its reading is on the disk; so what a device got an
 acknowledgement for is done, and a slow model slows the broker down. A request with a response topic is answered there.
 Delivery is at least once: a reading that comes again, by the broker's word or with the same user property `id`, is
-stored once, as long as this process remembers.
+stored once: the last few thousand are remembered, in a file where one is named, so that a restart forgets none.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -35,6 +36,7 @@ from littoral.net.mqtt_session import Broker, Message, MqttLimits, MqttSession
 from littoral.net.oip_http import JSON_FORM, decode_request, encode_answer
 from littoral.serve.dataplane import DataPlane
 from littoral.serve.rest_predict import predicted
+from littoral.serve.seen import Seen
 
 _LOG = log_of("serve.mqtt_door")
 PICTURE, REQUEST, READING, ANSWER, STATUS = "picture", "request", "reading", "answer", "status"
@@ -72,13 +74,15 @@ class MqttDoor:
         *,
         keep: Keep | None = None,
         limits: MqttLimits | None = None,
+        memory: Path | None = None,
     ) -> None:
-        """Without `keep` readings are refused: there is nowhere to store them."""
+        """Without `keep` readings are refused: there is nowhere to store them. `memory` is a file for what was seen."""
         self._plane = plane
         self._keep = keep
         self._broker = broker
         self._root = f"littoral/{plane.site}"
         self._seen: OrderedDict[bytes, asyncio.Future[bool]] = OrderedDict()
+        self._memory = None if memory is None else Seen(memory, keys_max=REMEMBERED_MAX)
         self.counts = DoorCounts()
         self._session = MqttSession(
             broker,
@@ -93,6 +97,10 @@ class MqttDoor:
 
     async def start(self) -> None:
         """Begins to connect, and goes on for as long as the door is open."""
+        if self._memory is not None:
+            for key in await asyncio.to_thread(self._memory.open):
+                self._seen[key] = asyncio.get_running_loop().create_future()
+                self._seen[key].set_result(True)
         await self._session.start()
         self._telling = asyncio.get_running_loop().create_task(self._tell_again_and_again())
 
@@ -109,6 +117,8 @@ class MqttDoor:
         with suppress(LittoralError):
             await self._session.publish(self._status_topic, self._status("offline"), retain=True, timeout_s=1.0)
         await self._session.close()
+        if self._memory is not None:
+            self._memory.close()
 
     def families(self) -> Iterator[Family]:
         """What the door counts, for whoever scrapes."""
@@ -209,6 +219,8 @@ class MqttDoor:
         except BaseException:
             stored.set_result(False)
             raise
+        if self._memory is not None:
+            self._memory.note(key)
         stored.set_result(True)
 
     async def _publish(self, topic: str, payload: bytes, message: Message) -> None:
