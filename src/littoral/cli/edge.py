@@ -104,10 +104,7 @@ def run(
     log_level: str,
     as_json: bool,
 ) -> None:
-    """Run the site in DIR until stopped; PATH are models of its own beside those that the hub assigns.
-
-    What DIR holds is served at once, with the hub or without it. SIGTERM or Ctrl-C stops it in order.
-    """
+    """Run the site in DIR, with or without its hub, until SIGTERM or Ctrl-C; PATH are models of its own."""
     from littoral.edge.edge_settings import EdgeSettings
     from littoral.edge.settings import Bounds
 
@@ -139,9 +136,10 @@ def run(
 
 
 def _run(settings: EdgeSettings, *, as_json: bool) -> None:
-    from littoral.edge.running import run_edge
+    from littoral.edge.edge import Edge
+    from littoral.serve.running import run_process
 
-    run_edge(settings, on_ready=lambda standing: _tell(standing, settings.mqtt, as_json=as_json))
+    run_process(lambda: Edge(settings), on_ready=lambda standing: _tell(standing, settings.mqtt, as_json=as_json))
 
 
 def _join_first(

@@ -120,9 +120,10 @@ def run(
     import msgspec
 
     from littoral.core.units import byte_count
-    from littoral.hub.running import run_hub
+    from littoral.hub.hub import Hub
     from littoral.hub.settings import HubSettings, read_file
     from littoral.monitor.log import log_of, start_log
+    from littoral.serve.running import run_process
 
     start_log(level=log_level, as_json=as_json)
     file = read_file(folder)
@@ -140,7 +141,7 @@ def run(
         models_bytes_max=None if models_limit_mb is None else byte_count(f"{models_limit_mb}MB"),
     )
     log_of("cli.hub").info("Starting.", folder=str(folder), domain=file.domain)
-    run_hub(settings, on_ready=lambda standing: _tell(standing, folder, as_json=as_json))
+    run_process(lambda: Hub(settings), on_ready=lambda standing: _tell(standing, folder, as_json=as_json))
 
 
 def _tell(standing: Standing, folder: Path, *, as_json: bool) -> None:

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from littoral.core.errors import Conflict, Corrupt, LittoralError, Unavailable
 from littoral.core.ident import digest_file
-from littoral.model.layout import MANIFEST_NAME, read_path
-from littoral.model.release import VERSION_FOLDER, Release
+from littoral.model.laying import lay_files, place_of, source_of
+from littoral.model.layout import read_path
+from littoral.model.release import Release, ReleaseFile
 from littoral.model.repository import ModelSource
 
 MODELS, RELEASES, BEFORE = "models", "releases", "before"
@@ -36,9 +37,7 @@ class Laid:
     @property
     def source(self) -> ModelSource:
         """What the runtime opens."""
-        manifest = self.folder / MANIFEST_NAME
-        path = self.folder / _here(self.release.model_path, self.release.version)
-        return ModelSource(self.release.name, self.release.version, path, manifest if manifest.is_file() else None)
+        return source_of(self.release, self.folder)
 
 
 class Releases:
@@ -63,7 +62,7 @@ class Releases:
         """A release that lies here whole, each file as it should be; else None."""
         laid = Laid(release, self._place(release))
         for file in release.files:
-            path = laid.folder / _here(file.path, release.version)
+            path = place_of(release, laid.folder, file.path)
             if not path.is_file() or digest_file(path) != file.digest:
                 return None
         return laid
@@ -76,17 +75,18 @@ class Releases:
         """
         folder = self._place(release)
         beside = folder.with_name(folder.name + ".new")
+
+        def put(file: ReleaseFile, target: Path) -> None:
+            _take(blob(file.digest), target)
+            if digest_file(target) != file.digest:
+                raise Corrupt("digest_differs", f"The blob of {file.path} is not {file.digest}.", path=file.path)
+
         try:
             for old in (folder, beside):
                 if old.exists():
                     shutil.rmtree(old)
             beside.mkdir(parents=True)
-            for file in release.files:
-                target = beside / _here(file.path, release.version)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _take(blob(file.digest), target)
-                if digest_file(target) != file.digest:
-                    raise Corrupt("digest_differs", f"The blob of {file.path} is not {file.digest}.", path=file.path)
+            lay_files(release, beside, put)
             for inner in (*sorted(path for path in beside.rglob("*") if path.is_dir()), beside):
                 _sync(inner)
             beside.replace(folder)
@@ -155,12 +155,6 @@ class Releases:
         place = self._releases.resolve() / name
         if place.is_dir():
             yield from (child for child in place.iterdir() if child.is_dir() and not child.is_symlink())
-
-
-def _here(path: str, version: str) -> str:
-    """Where a release's file lies in a model's folder: the version's folder bears its number."""
-    first, slash, rest = path.partition("/")
-    return f"{version}/{rest}" if slash and first == VERSION_FOLDER else path
 
 
 def _take(blob: Path, target: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -17,11 +16,9 @@ from littoral.core.request import InferAnswer
 from littoral.edge.node import Node, Standing
 from littoral.edge.settings import Bounds, NodeSettings
 from littoral.model.function import PythonOperator
-from littoral.model.memory import keep_memory_low, release_memory
 from littoral.serve.client.tls import ClientTls
+from littoral.serve.running import run_process
 from littoral.serve.tls import Tls
-
-_COLLECT_EVERY = (20_000, 50, 100)
 
 Servable = str | os.PathLike[str] | PythonOperator
 
@@ -83,36 +80,8 @@ def serving(*models: Servable, **options: Unpack[Options]) -> Iterator[Server]:
 
 
 def run_node(settings: NodeSettings, *, on_ready: Callable[[Standing], None] = lambda _standing: None) -> None:
-    """Starts a node on a new event loop and serves until a signal stops it; `on_ready` is told once models serve.
-
-    The process is the node's: its loop is uvloop's where that is installed (the extra `[uvloop]`), and what stands when
-    the models serve is taken out of garbage collection.
-    """
-
-    async def run() -> None:
-        node = Node(settings)
-        node.hear_signals()
-        standing = await node.start()
-        release_memory()
-        gc.collect()
-        gc.freeze()  # models and code stay: looking through them again and again would cost a tenth of a tiny request
-        gc.set_threshold(*_COLLECT_EVERY)
-        on_ready(standing)
-        await node.run_until_stopped()
-
-    keep_memory_low()
-    with asyncio.Runner(loop_factory=new_loop()) as runner:
-        runner.run(run())
-
-
-def new_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's loop where it is installed; it halves the processor time of large bodies."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return new_loop
+    """Starts a node and serves until a signal stops it; `on_ready` is told once models serve."""
+    run_process(lambda: Node(settings), on_ready=on_ready)
 
 
 def _run_beside(settings: NodeSettings, started: Future[tuple[Standing, Callable[[], None]]]) -> None:

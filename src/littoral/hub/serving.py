@@ -22,8 +22,8 @@ from littoral.hub.registry import Pushed
 from littoral.hub.settings import HubSettings
 from littoral.hub.standing_in import served_by, wanted
 from littoral.identity.contexts import PeerContext
-from littoral.model.layout import MANIFEST_NAME
-from littoral.model.release import VERSION_FOLDER, Release
+from littoral.model.laying import lay_files, source_of
+from littoral.model.release import Release
 from littoral.model.repository import ModelSource, Repository
 from littoral.monitor.log import log_of
 from littoral.monitor.meters import Meters
@@ -183,15 +183,10 @@ class Serving:
         folder = self._place(release)
         try:
             shutil.rmtree(folder, ignore_errors=True)
-            for file in release.files:
-                target = folder / _here(file.path, release.version)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(self._room.blobs.path(file.digest), target)
+            lay_files(release, folder, lambda file, target: shutil.copyfile(self._room.blobs.path(file.digest), target))
         except OSError as error:
             raise Unavailable("file_unwritable", f"{folder} cannot be written: {error.strerror}.") from error
-        manifest = folder / MANIFEST_NAME
-        model = folder / _here(release.model_path, release.version)
-        return ModelSource(release.name, release.version, model, manifest if manifest.is_file() else None)
+        return source_of(release, folder)
 
 
 def _differences(
@@ -202,12 +197,6 @@ def _differences(
     for site, models in now.items():
         if models - before.get(site, frozenset()):
             yield "takeover_begun", site, models
-
-
-def _here(path: str, version: str) -> str:
-    """Where a release's file lies in a model's folder: the folder `version` bears its number there."""
-    first, _, rest = path.partition("/")
-    return f"{version}/{rest}" if first == VERSION_FOLDER and rest else path
 
 
 def _address(host: str, port: int) -> str:

@@ -15,7 +15,7 @@ import msgspec
 from littoral.core.errors import Denied, Unavailable
 from littoral.core.event import Entry
 from littoral.net.batch import SEQUENCE_MAX, Batch
-from littoral.store.inbox import accept
+from littoral.store.inbox import receive
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +43,25 @@ def check_site(batch: Batch, site: str) -> None:
 
 def weigh(batch: Batch, marks: Mapping[str, int]) -> Verdict:
     """What to apply, given the marks of the batch's logs (a log that is not among them is new)."""
-    logs: dict[str, list[Entry]] = {}
-    for entry in batch.entries:
-        logs.setdefault(entry.log, []).append(entry)
-    fresh: list[Entry] = []
-    acks: dict[str, int] = {}
-    waiting: list[str] = []
-    duplicates = 0
-    for log, entries in logs.items():
-        before = marks.get(log, 0)
-        accepted, acks[log] = accept(before, entries)
-        fresh += accepted
-        duplicates += sum(entry.last <= before for entry in entries)
-        if max(entry.last for entry in entries) > acks[log]:
-            waiting.append(log)
+    before = _Marks(marks)
+    fresh, known = receive(before, batch.entries)
+    acks = {log: mark for (_, log), mark in known.items()}
+    duplicates = sum(entry.last <= marks.get(entry.log, 0) for entry in batch.entries)
+    waiting = dict.fromkeys(entry.log for entry in batch.entries if entry.last > acks[entry.log])
     return Verdict(tuple(fresh), acks, duplicates, tuple(waiting))
+
+
+class _Marks:
+    """Marks that are looked at and left as they are."""
+
+    def __init__(self, marks: Mapping[str, int]) -> None:
+        self._marks = marks
+
+    def mark(self, site: str, log: str) -> int:
+        return self._marks.get(log, 0)
+
+    def set_mark(self, site: str, log: str, mark: int) -> None:
+        """Whoever weighs keeps the marks."""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
