@@ -108,6 +108,36 @@ def test_a_model_that_fails_its_self_test_is_told_at_the_hub_and_replaces_nothin
         assert {"site_started", "model_applied", "model_failed"} <= kinds
 
 
+def test_a_site_is_told_its_settings_and_a_push_records_how_the_model_answers_here(tmp_path: Path) -> None:
+    import numpy as np
+
+    with stage(tmp_path) as here:
+        # given a site, and a model that is pushed with a sample of what it is asked
+        here.edge(here.join("cam-1"), "--report-s", "1")
+        sample = tmp_path / "sample.npz"
+        np.savez(sample, x=np.array([[1, 2, 3, 4]], np.float32))
+        model = doubling_onnx(tmp_path / "made" / "m.onnx")
+        pushed = littoral("models", "push", model, "--self-test", sample, "--hub", here.hub_folder)
+        assert pushed.status == 0, pushed.err
+        (version,) = littoral("models", "list", "--hub", here.hub_folder, "--json").rows
+        assert version["self_test"]
+
+        # when it is assigned, and the site is told to speak less
+        here.assign("m", "*")
+        told = ("escalation_share=5%", "upload_bytes_per_hour=5MB/h", "report_every_s=2", "metered=never")
+        done = littoral("sites", "set", "cam-1", *told, "--hub", here.hub_folder, "--json")
+        assert done.status == 0, done.err
+        assert [(row["kind"], row["version"]) for row in done.rows] == [("limits", 1), ("configuration", 1)]
+
+        # then the site lives by all of it, and who comes with an old version changes nothing
+        until(lambda: len(here.site("cam-1")["desired"]["documents"]) == 3, "the hub desires all of it")
+        until(lambda: not here.site("cam-1")["difference"], "the site is as desired")
+        late = littoral("sites", "set", "cam-1", "audit_share=1%", "--expect", "0", "--hub", here.hub_folder)
+        assert late.status == 4
+        assert "setting_moved" in late.err
+        assert '"escalation_share":0.05' in late.err
+
+
 def test_the_hub_is_an_upstream_over_mutual_tls_and_missed_by_nobody_when_it_is_gone(tmp_path: Path) -> None:
     with stage(tmp_path) as here:
         # given a site and a hub that serve the same model

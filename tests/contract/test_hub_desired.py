@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import Connection
 
 from contract.hub_rows import release
-from littoral.core.errors import Conflict, NotFound
+from littoral.core.errors import Conflict, Invalid, NotFound
 from littoral.fleet.selector import Selector
-from littoral.hub import desired, registry, revoking, sites
+from littoral.hub import desired, registry, revoking, site_settings, sites
 from littoral.hub.database import Database
 
 NOW_S = 1_700_000_000.0
@@ -114,3 +114,40 @@ def test_the_same_release_again_is_nothing_and_another_of_its_version_is_refused
         registry.push(connection, release("inspect", "1", content="c"), {}, by="admin", now_s=NOW_S)
     assert refused.value.code == "version_taken"
     assert registry.next_version(connection, "inspect") == 3
+
+
+def test_what_a_site_was_told_is_changed_by_compare_and_set_and_a_conflict_names_the_other_change(
+    connection: Connection,
+) -> None:
+    # given limits that one operator told a site
+    told = {"escalation_share": 0.1}
+    said = site_settings.say(connection, "limits", "edge-1", told, expect=0, by="ann", now_s=NOW_S)
+    assert (said.version, desired.recompute(connection)) == (1, {"edge-1": 1})
+
+    # when another one tells it something else, having read nothing of that
+    with pytest.raises(Conflict) as moved:
+        site_settings.say(connection, "limits", "edge-1", {"audit_share": 0.5}, expect=0, by="bob", now_s=NOW_S)
+
+    # then the first stands, and the second hears whose change it is and what it says
+    assert moved.value.code == "setting_moved"
+    assert moved.value.context["by"] == "ann"
+    assert '{"escalation_share":0.1}' in moved.value.message
+    found = {it.kind: it.body for it in desired.desired(connection, "edge-1").documents}
+    assert found == {"limits": b'{"escalation_share":0.1}'}
+
+    # and an empty value takes the document away
+    site_settings.say(connection, "limits", "edge-1", {}, expect=1, by="bob", now_s=NOW_S)
+    assert desired.recompute(connection) == {"edge-1": 2}
+    assert desired.desired(connection, "edge-1").documents == ()
+
+
+def test_what_no_site_can_live_by_is_not_told(connection: Connection) -> None:
+    for kind, value in (
+        ("limits", {"escalation_share": 7}),
+        ("limits", {"x": 1}),
+        ("model", {}),
+        ("configuration", []),
+    ):
+        with pytest.raises(Invalid) as wrong:
+            site_settings.say(connection, kind, "edge-1", value, expect=0, by="ann", now_s=NOW_S)
+        assert wrong.value.code == "document_wrong"

@@ -48,6 +48,14 @@ def command(
 @click.option("--name", metavar="NAME", help="What to call it. [default: the file's or the folder's name]")
 @click.option("--version", type=click.IntRange(1), metavar="N", help="[default: the hub's next number]")
 @click.option("--label", "labels", multiple=True, metavar="LABEL=VALUE", help="A label of this version.")
+@click.option(
+    "--self-test",
+    "samples",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="PICTURE",
+    help="Record what the model answers here; sites that get another answer refuse it. May be given several times.",
+)
 @hub_options
 @json_option
 def push(
@@ -56,6 +64,7 @@ def push(
     name: str | None,
     version: int | None,
     labels: tuple[str, ...],
+    samples: tuple[Path, ...],
     hub: str | None,
     token_file: Path | None,
     ca: Path | None,
@@ -72,7 +81,7 @@ def push(
 
     wanted = read_labels(labels)
     with hub_person(hub, token_file, ca) as person:
-        made = push_model(person, path, name=name, version=version or 0, labels=wanted)
+        made = push_model(person, path, name=name, version=version or 0, labels=wanted, samples=samples)
     print(json_line(made) if as_json else f"{made['name']}@{made['version']}")
     click.echo(f"Next: littoral models assign {made['name']}@{made['version']} --to site=NAME", err=True)
 

@@ -3,26 +3,50 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from littoral.cli.hub_person import HubPerson
 from littoral.cli.progress import Progress
-from littoral.model.release import pack_release
+from littoral.cli.recording import record
+from littoral.model.release import Release, pack_release
+from littoral.model.self_test import SELF_TEST_NAME
 
 _PIECE_BYTES = 4 << 20
 
 
 def push_model(
-    person: HubPerson, path: Path, *, name: str | None = None, version: int = 0, labels: Mapping[str, str] | None = None
+    person: HubPerson,
+    path: Path,
+    *,
+    name: str | None = None,
+    version: int = 0,
+    labels: Mapping[str, str] | None = None,
+    samples: Sequence[Path] = (),
 ) -> dict[str, Any]:
-    """A model file or folder becomes a version at the hub (0: its next number); what the hub answers."""
-    release, places = pack_release(path, name=name)
+    """A model file or folder becomes a version at the hub (0: its next number); what the hub answers.
+
+    With `samples` (pictures, or .npz files of inputs by name) the model is run here, and what it answers goes with the
+    release as its self-test.
+    """
+    with TemporaryDirectory(prefix="littoral-self-test-") as folder:
+        beside: dict[str, Path] = {}
+        if samples:
+            beside[SELF_TEST_NAME] = Path(folder) / SELF_TEST_NAME
+            beside[SELF_TEST_NAME].write_bytes(record(path, samples))
+        release, places = pack_release(path, name=name, beside=beside)
+        return _push(person, release, places, version, labels or {})
+
+
+def _push(
+    person: HubPerson, release: Release, places: Mapping[str, Path], version: int, labels: Mapping[str, str]
+) -> dict[str, Any]:
     for file in release.files:
         _send(person, file.digest, places[file.digest])
     files = [{"path": it.path, "digest": it.digest, "size_bytes": it.size_bytes} for it in release.files]
-    body = {"name": release.name, "files": files, "version": version, "labels": dict(labels or {})}
+    body = {"name": release.name, "files": files, "version": version, "labels": dict(labels)}
     made: dict[str, Any] = person.post("/v1/models", body)
     return made
 

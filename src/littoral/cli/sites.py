@@ -10,6 +10,7 @@ import click
 
 from littoral.cli.hub_person import hub_options
 from littoral.cli.options import json_option
+from littoral.cli.site_set import set_settings
 
 
 @click.group("sites")
@@ -91,6 +92,9 @@ def label(*, site: str, labels: tuple[str, ...], hub: str | None, token_file: Pa
     with hub_person(hub, token_file, ca) as person:
         person.put(f"/v1/sites/{_quoted(site)}/labels", {"labels": read_labels(labels)})
     click.echo(f"{site} has the labels: {', '.join(labels) or 'none'}.", err=True)
+
+
+command.add_command(set_settings)
 
 
 @command.command("revoke")

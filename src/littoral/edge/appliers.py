@@ -4,45 +4,27 @@ start by itself, so the agent applies it again."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from littoral.core.desired import Document
 from littoral.core.errors import Invalid
 from littoral.edge.settings import Bounds
+from littoral.fleet.site_settings import Limits
 from littoral.identity.peers import NOTHING_REVOKED, Revocations, read_revocations
 
 T = TypeVar("T")
-REVOKED, LIMITS, CONFIGURATION = "revoked", "limits", "configuration"
-
-_Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
-_Seconds = Annotated[float, msgspec.Meta(ge=1.0, le=86_400.0)]
+REVOKED = "revoked"
 
 
-class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A document of kind "limits": what plans may use of the link; what is not said is as the site was started."""
-
-    escalation_share: _Share | None = None
-    upload_bytes_per_hour: Annotated[float, msgspec.Meta(ge=0.0)] | None = None
-    audit_share: _Share | None = None
-
-    def over(self, bounds: Bounds) -> Bounds:
-        """The bounds where this says nothing else."""
-        return Bounds(
-            bounds.escalation_share if self.escalation_share is None else self.escalation_share,
-            bounds.upload_bytes_per_hour if self.upload_bytes_per_hour is None else self.upload_bytes_per_hour,
-            bounds.audit_share if self.audit_share is None else self.audit_share,
-        )
-
-
-class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A document of kind "configuration": how often a site speaks, and of how many answers."""
-
-    results_share: _Share | None = None
-    telemetry_every_s: _Seconds | None = None
-    report_every_s: _Seconds | None = None
-    metered: str | None = None
+def bounds_of(limits: Limits, bounds: Bounds) -> Bounds:
+    """What was told, over the bounds that the site was started with."""
+    return Bounds(
+        bounds.escalation_share if limits.escalation_share is None else limits.escalation_share,
+        bounds.upload_bytes_per_hour if limits.upload_bytes_per_hour is None else limits.upload_bytes_per_hour,
+        bounds.audit_share if limits.audit_share is None else limits.audit_share,
+    )
 
 
 class RevokedApplier:

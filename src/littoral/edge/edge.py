@@ -23,7 +23,7 @@ import msgspec
 from littoral.core.clock import RealClock
 from littoral.core.errors import LittoralError, Plain
 from littoral.core.version import VERSION
-from littoral.edge.appliers import CONFIGURATION, LIMITS, REVOKED, Configuration, Limits, RevokedApplier, ValueApplier
+from littoral.edge.appliers import REVOKED, RevokedApplier, ValueApplier, bounds_of
 from littoral.edge.condition import Condition
 from littoral.edge.edge_settings import HUB_HTTP_PORT, EdgeSettings
 from littoral.edge.membership import Joined, membership_of
@@ -37,6 +37,7 @@ from littoral.edge.telemetry import Telemetry
 from littoral.edge.uplink import Uplink
 from littoral.fleet.agent import Agent
 from littoral.fleet.memory import FileMemory
+from littoral.fleet.site_settings import CONFIGURATION, LIMITS, Configuration, Limits
 from littoral.fleet.twin import Report
 from littoral.identity.sealing import Sealing
 from littoral.model.release import DOCUMENT_KIND
@@ -191,7 +192,7 @@ class Edge:
         assert uplink is not None, "the uplink comes first"
 
         async def bound(limits: Limits) -> None:
-            await node.bound(limits.over(settings.bounds))
+            await node.bound(bounds_of(limits, settings.bounds))
 
         async def configure(told: Configuration) -> None:
             results.share = settings.results_share if told.results_share is None else told.results_share

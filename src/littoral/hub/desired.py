@@ -1,4 +1,4 @@
-"""What each site should live by: computed from assignments, labels and revocations, and versioned where it changes.
+"""What each site should live by: computed from assignments, labels, settings and revocations; versioned by change.
 
 Nobody edits a site's documents. After any change that could matter they are computed anew and compared with what is
 kept; where they differ the site's version grows by one, and a document that is new or different bears that version.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
@@ -15,13 +16,15 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from littoral.core.desired import Desired, Document
 from littoral.core.errors import NotFound
 from littoral.fleet.selector import Selector
-from littoral.hub import registry, revoking, sites
+from littoral.fleet.site_settings import KINDS, NAME
+from littoral.hub import registry, revoking, site_settings, sites
 from littoral.hub.schema import ASSIGNMENTS, DESIRED, SITES
 from littoral.hub.sites import Site
 from littoral.identity.peers import NOTHING_REVOKED, Revocations
 from littoral.model.release import DOCUMENT_KIND, encode_release
 
 ASSIGNMENTS_MAX = 10_000
+NOTHING_TOLD: Mapping[tuple[str, str], bytes] = MappingProxyType({})
 REVOKED_KIND, REVOKED_NAME = "revoked", "identities"
 
 Contents = dict[tuple[str, str], bytes]
@@ -81,9 +84,10 @@ def recompute(connection: Connection, only: Iterable[str] | None = None) -> Chan
         for one in standing
     }
     revoked = revoking.read(connection)
+    told = {(kind, site): body for kind, site, body in site_settings.every(connection)}
     changed: dict[str, int] = {}
     for site in found:
-        version = _bring(connection, site, contents_of(site, standing, bodies, revoked))
+        version = _bring(connection, site, contents_of(site, standing, bodies, revoked, told))
         if version != site.desired_version:
             changed[site.name] = version
     return changed
@@ -98,14 +102,23 @@ def desired(connection: Connection, site: str) -> Desired:
 
 
 def contents_of(
-    site: Site, standing: Iterable[Assignment], bodies: Mapping[tuple[str, int], bytes], revoked: Revocations
+    site: Site,
+    standing: Iterable[Assignment],
+    bodies: Mapping[tuple[str, int], bytes],
+    revoked: Revocations,
+    told: Mapping[tuple[str, str], bytes] = NOTHING_TOLD,
 ) -> Contents:
-    """The documents of one site: of several assignments of one model that mean it, the latest wins."""
+    """The documents of one site: of several assignments of one model that mean it, the latest wins. `told` are the
+    bodies of settings by kind and site.
+    """
     contents: Contents = {}
     if revoked != NOTHING_REVOKED:
         contents[REVOKED_KIND, REVOKED_NAME] = revoked.words()
     if site.revoked_s is not None:
         return contents
+    for kind in KINDS:
+        if (kind, site.name) in told:
+            contents[kind, NAME] = told[kind, site.name]
     for one in standing:
         if Selector.parse(one.selector).matches(site.name, site.labels):
             contents[DOCUMENT_KIND, one.model] = bodies[one.model, one.version]

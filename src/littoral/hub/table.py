@@ -16,6 +16,7 @@ from littoral.hub.verbs_live import HubFacts, LiveVerbs
 from littoral.hub.verbs_models import ModelVerbs
 from littoral.hub.verbs_own import OwnVerbs
 from littoral.hub.verbs_people import PeopleVerbs
+from littoral.hub.verbs_settings import SettingsVerbs
 from littoral.hub.verbs_sites import SiteVerbs
 from littoral.monitor.meters import Meters
 
@@ -34,6 +35,7 @@ def all_verbs(
         *JoinVerbs(parts, identity).verbs(),
         *EventVerbs(parts).verbs(),
         *SiteVerbs(parts).verbs(),
+        *SettingsVerbs(parts).verbs(),
         *ModelVerbs(parts, room).verbs(),
         *BlobVerbs(parts, room).verbs(),
         *PeopleVerbs(parts).verbs(),

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -26,6 +27,7 @@ VERSION_FOLDER = "version"
 DOCUMENT_KIND = "model"
 FILES_MAX = 256
 RELEASE_BYTES_MAX = 1 << 18
+NOTHING_BESIDE: Mapping[str, Path] = MappingProxyType({})
 _BESIDE = ("cascade.json", SELF_TEST_NAME)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -99,11 +101,14 @@ def decode_release(body: bytes) -> Release:
     return release
 
 
-def pack_release(path: Path, *, name: str | None = None, version: str = "") -> tuple[Release, Mapping[str, Path]]:
+def pack_release(
+    path: Path, *, name: str | None = None, version: str = "", beside: Mapping[str, Path] = NOTHING_BESIDE
+) -> tuple[Release, Mapping[str, Path]]:
     """The release that a model file or a model's folder makes, and where each of its files lies, by digest.
 
-    Of a folder with several versions the newest is taken. `version` "" keeps the number it has on disk. Raises what
-    `read_path` raises, and `Invalid` (`path_unusable`) for a folder of several models or of none.
+    Of a folder with several versions the newest is taken. `version` "" keeps the number it has on disk; `beside` are
+    files to take along, in place of those of that name. Raises what `read_path` raises, and `Invalid`
+    (`path_unusable`) for a folder of several models or of none.
     """
     found = read_path(path)
     if len(found) != 1:
@@ -113,7 +118,7 @@ def pack_release(path: Path, *, name: str | None = None, version: str = "") -> t
     if not model.usable:
         raise NotFound("path_unknown", f"{path} cannot be released: {model.reason}", path=str(path))
     newest = model.usable[-1]
-    places = _places(model, newest)
+    places = {**_places(model, newest), **beside}
     files = tuple(_file(relative, places[relative]) for relative in sorted(places))
     release = Release(check_name(name or model.name), version or newest.version, files)
     wrong = _wrong(release)

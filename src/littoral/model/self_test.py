@@ -1,13 +1,14 @@
 """A self-test: recorded inputs and the outputs that a model must give for them, in one file beside its manifest.
 
-`self_test.npz` holds arrays named `input:NAME` and `output:NAME` and the tolerances `absolute` and `relative`; an
-encoded picture is the `uint8` bytes of `input:image`, text is an array of text. A model that has one is run with it
-whenever it is opened, so one that fails never serves.
+`self_test.npz` holds arrays named `input:NAME` and `output:NAME` (of a second case `input.2:NAME`, and so on) and the
+tolerances `absolute` and `relative`; an encoded picture is the `uint8` bytes of `input:image`, text an array of text. A
+model that has one is run with it whenever it is opened, so one that fails never serves.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ from littoral.model.tasks.task import IMAGE
 SELF_TEST_NAME = "self_test.npz"
 BYTES_MAX = 64 << 20
 ABSOLUTE, RELATIVE = 1e-3, 1e-2
-_INPUT, _OUTPUT = "input:", "output:"
+ABSOLUTE_NAME, RELATIVE_NAME = "absolute", "relative"
+_INPUT, _OUTPUT = "input", "output"
+_NAME = re.compile(rf"({_INPUT}|{_OUTPUT})(?:\.([1-9][0-9]{{0,3}}))?:(.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,35 +51,44 @@ def record_self_test(
     return SelfTest(asked, {name: _storable(array) for name, array in given.items()}, absolute, relative)
 
 
-def encode_self_test(test: SelfTest) -> bytes:
-    """The file's content."""
-    arrays = {f"{_INPUT}{name}": _storable(array) for name, array in test.inputs.items()}
-    arrays |= {f"{_OUTPUT}{name}": _storable(array) for name, array in test.outputs.items()}
+def encode_self_test(*cases: SelfTest) -> bytes:
+    """The file's content; all cases have the tolerances of the first."""
+    arrays: dict[str, Array] = {}
+    for number, case in enumerate(cases, 1):
+        which = "" if number == 1 else f".{number}"
+        arrays |= {f"{_INPUT}{which}:{name}": _storable(array) for name, array in case.inputs.items()}
+        arrays |= {f"{_OUTPUT}{which}:{name}": _storable(array) for name, array in case.outputs.items()}
+    tolerances = {ABSOLUTE_NAME: np.float64(cases[0].absolute), RELATIVE_NAME: np.float64(cases[0].relative)}
     stream = io.BytesIO()
-    np.savez_compressed(stream, absolute=np.float64(test.absolute), relative=np.float64(test.relative), **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(stream, **tolerances, **arrays)  # type: ignore[arg-type]
     return stream.getvalue()
 
 
-def read_self_test(path: Path) -> SelfTest:
-    """The self-test in a file; `Corrupt` (`self_test_wrong`) for one that is none."""
+def read_self_test(path: Path) -> tuple[SelfTest, ...]:
+    """The cases in a file; `Corrupt` (`self_test_wrong`) for one that is none."""
     try:
         with zipfile.ZipFile(path) as packed:
             if sum(entry.file_size for entry in packed.infolist()) > BYTES_MAX:
                 raise ValueError(f"it unpacks to more than {BYTES_MAX} bytes")
         with np.load(path, allow_pickle=False) as found:
             arrays = {name: found[name] for name in found.files}
-        tolerances = [float(arrays.pop(name)) for name in ("absolute", "relative")]
+        tolerances = [float(arrays.pop(name)) for name in (ABSOLUTE_NAME, RELATIVE_NAME)]
     except FileNotFoundError as error:
         raise Unavailable("file_unreadable", f"{path} cannot be read: {error.strerror}.", path=str(path)) from error
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise Corrupt(
             "self_test_wrong", f"{path} is no self-test: {error}. Record it again.", path=str(path)
         ) from error
-    inputs = {name.removeprefix(_INPUT): array for name, array in arrays.items() if name.startswith(_INPUT)}
-    outputs = {name.removeprefix(_OUTPUT): array for name, array in arrays.items() if name.startswith(_OUTPUT)}
-    if not inputs or not outputs or not all(0 <= one < np.inf for one in tolerances):
+    cases: dict[int, tuple[dict[str, Array], dict[str, Array]]] = {}
+    for name, array in arrays.items():
+        match = _NAME.fullmatch(name)
+        if match is not None:
+            inputs, outputs = cases.setdefault(int(match[2] or 1), ({}, {}))
+            (inputs if match[1] == _INPUT else outputs)[match[3]] = array
+    whole = cases and all(inputs and outputs for inputs, outputs in cases.values())
+    if not whole or not all(0 <= one < np.inf for one in tolerances):
         raise Corrupt("self_test_wrong", f"{path} names no inputs, no outputs or no tolerance.", path=str(path))
-    return SelfTest(inputs, outputs, *tolerances)
+    return tuple(SelfTest(*cases[number], *tolerances) for number in sorted(cases))
 
 
 def check_self_test(model: Model, test: SelfTest) -> None:
@@ -97,7 +109,8 @@ def prove(model: Model, path: Path) -> None:
     """Runs the self-test that lies in the model's folder, the one above its version's, if there is one."""
     test = path.parent.parent / SELF_TEST_NAME
     if is_version(path.parent.name) and test.is_file():
-        check_self_test(model, read_self_test(test))
+        for case in read_self_test(test):
+            check_self_test(model, case)
 
 
 def _run(model: Model, inputs: Mapping[str, Array]) -> dict[str, Array]:

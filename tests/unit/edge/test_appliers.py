@@ -8,8 +8,9 @@ import pytest
 
 from littoral.core.desired import Document
 from littoral.core.errors import Corrupt, Invalid
-from littoral.edge.appliers import Configuration, Limits, RevokedApplier, ValueApplier
+from littoral.edge.appliers import RevokedApplier, ValueApplier, bounds_of
 from littoral.edge.settings import Bounds
+from littoral.fleet.site_settings import Configuration, Limits
 from littoral.identity.peers import NOTHING_REVOKED, Revocations
 
 
@@ -20,8 +21,8 @@ def document(body: bytes, kind: str = "limits") -> Document:
 def test_limits_replace_only_what_they_name() -> None:
     bounds = Bounds(0.5, 1000.0, 0.1)
 
-    assert Limits(escalation_share=0.0).over(bounds) == Bounds(0.0, 1000.0, 0.1)
-    assert Limits().over(bounds) == bounds
+    assert bounds_of(Limits(escalation_share=0.0), bounds) == Bounds(0.0, 1000.0, 0.1)
+    assert bounds_of(Limits(), bounds) == bounds
 
 
 def test_a_value_is_handed_over_and_taken_back() -> None:

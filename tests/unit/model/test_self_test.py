@@ -42,8 +42,26 @@ def test_what_was_recorded_passes_again(tmp_path: Path) -> None:
     again = open_model(place)
 
     # then it passes, and the file says what was asked
-    check_self_test(again, read_self_test(tmp_path / "m" / SELF_TEST_NAME))
-    assert read_self_test(tmp_path / "m" / SELF_TEST_NAME).outputs["y"].tolist() == [[2, 4, 6, 8]]
+    (case,) = read_self_test(tmp_path / "m" / SELF_TEST_NAME)
+    check_self_test(again, case)
+    assert case.outputs["y"].tolist() == [[2, 4, 6, 8]]
+
+
+def test_each_of_several_cases_must_pass(tmp_path: Path) -> None:
+    # given two recorded cases, the second of them of another model
+    place = source(tmp_path)
+    good = record_self_test(open_model(place), {"x": ROW})
+    wrong = SelfTest({"x": ROW}, {"y": 3 * ROW})
+    path = tmp_path / "m" / SELF_TEST_NAME
+
+    # when both are right the model opens, when the second is not it does not
+    path.write_bytes(encode_self_test(good, good))
+    assert len(read_self_test(path)) == 2
+    open_model(place)
+    path.write_bytes(encode_self_test(good, wrong))
+    with pytest.raises(Corrupt) as failed:
+        open_model(place)
+    assert failed.value.code == "self_test_failed"
 
 
 def test_a_model_that_computes_something_else_is_not_opened(tmp_path: Path) -> None:
