@@ -66,8 +66,9 @@ def test_a_site_behind_a_broker_delivers_each_answer_once_though_broker_hub_and_
 def test_what_a_broker_makes_up_is_refused_and_a_model_says_that_it_cannot_come_this_way(tmp_path: Path) -> None:
     # given a site behind a broker
     with mosquitto(tmp_path / "broker") as broker, stage(tmp_path) as one:
-        _hub_at(one, broker.url)
-        edge = _edge(one, one.join(SITE), broker.url)
+        guarded = broker.url.replace("mqtt://", "mqtt://press:sesame-42@")
+        _hub_at(one, guarded)
+        edge = _edge(one, one.join(SITE), guarded)
         until(lambda: _is_present(one), "the hub hears the site over the broker")
 
         # when somebody at the broker speaks as the site, and as the hub
@@ -93,3 +94,6 @@ def test_what_a_broker_makes_up_is_refused_and_a_model_says_that_it_cannot_come_
         until(model, "the site says why")
         assert (model()["kind"], model()["code"]) == ("model", "files_not_carried")
         assert edge.process is not None and edge.process.poll() is None
+
+        # and nobody wrote the broker's password down
+        assert "sesame-42" not in edge.told() + one.hub.told() + str(edge.ready) + str(one.hub.ready)
