@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from asyncio import sslproto
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from littoral.model.memory import keep_memory_low, release_memory
 
 _COLLECT_EVERY = (20_000, 50, 100)
+TLS_BUFFER_BYTES = 32 * 1024
+"""What is read from one TLS connection at a time; a record has 16 KiB at most."""
 S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
 
@@ -49,6 +52,8 @@ def run_process(make: Callable[[], Stoppable[S]], *, on_ready: Callable[[S], Non
         await one.run_until_stopped()
 
     keep_memory_low()
+    # asyncio lends each TLS connection a buffer of 256 KiB, filled with zeros: half a gigabyte for a thousand sites.
+    sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES
     with asyncio.Runner(loop_factory=new_loop()) as runner:
         runner.run(run())
 
