@@ -20,6 +20,7 @@ from benchmarks import (
     delivery_idle_table,
     delivery_ingest_table,
     delivery_link_table,
+    delivery_sites_table,
     footprint_table,
     http_servers_table,
     overload_table,
@@ -43,6 +44,7 @@ RENDERERS: dict[str, Callable[[Iterable[Line]], str]] = {
     "splits": splits_table.render,
     "delivery_idle": delivery_idle_table.render,
     "delivery_ingest": delivery_ingest_table.render,
+    "delivery_sites": delivery_sites_table.render,
 }
 
 

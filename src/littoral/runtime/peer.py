@@ -81,7 +81,7 @@ class _Verdict:
 
 @dataclass(slots=True)
 class Elsewhere:
-    """What one model takes on a peer, by its replies: the middle of recent runs and waits, and what nine in ten take."""
+    """What one model takes on a peer, by its replies: the middle of recent runs and waits, what nine in ten take."""
 
     run_ms: float = UNKNOWN_COMPUTE_MS
     wait_ms: float = 0.0
