@@ -37,6 +37,10 @@ class HubMachine:
         self._answers_first = answers_first
         self._is_running = False
 
+    def found(self) -> None:
+        """Makes the database, as `littoral hub init` does before any site is there."""
+        assert self._start(), "it is made on a disk that does what it should"
+
     def commit(self, batches: Sequence[Sequence[Entry]], *, now_s: float) -> list[Mapping[str, int] | None]:
         """Takes batches in, all in one transaction; each one's acknowledgement, None where there is none."""
         if not self._start():

@@ -118,6 +118,7 @@ class Voyage:
             (1, self._replace_disk),
             (2, self._flip_bit),
         ]
+        self.hub.found()
         weights = [weight for weight, _ in acts]
         for act in self.chance.choices(acts, weights, k=actions):
             act[1]()
