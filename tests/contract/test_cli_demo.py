@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -111,3 +113,66 @@ def test_bench_refuses_a_concurrency_that_is_none(asked: str) -> None:
 
     assert done.status == 2
     assert "error arguments_wrong: " in done.err
+
+
+def test_a_fleet_on_one_machine_keeps_every_promise_and_is_gone_afterwards(tmp_path: Path) -> None:
+    # given nothing prepared
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+
+    # when the fleet runs for a while with nobody watching
+    done = subprocess.run(
+        [sys.executable, "-m", "littoral", "demo", "--headless", "--seconds", "15", "--json"],
+        capture_output=True,
+        check=False,
+        text=True,
+        cwd=tmp_path,
+        env={**ENVIRONMENT, "TMPDIR": str(temporary)},
+        timeout=240,
+    )
+
+    # then every promise was kept by edges of all speeds, and neither a file nor a process is left
+    (line,) = done.stdout.splitlines()
+    summary = json.loads(line)
+    assert all(summary["promises"].values()), summary
+    assert done.returncode == 0, done.stderr
+    assert summary["answered"] > 40
+    assert {"edge-1", "hub"} <= set(summary["ran_at"])
+    assert summary["memory_mb"] < 700
+    assert list(temporary.iterdir()) == []
+    assert _at_work_in(temporary) == []
+
+
+def test_a_demo_that_is_killed_takes_its_edges_along_also_those_that_are_stopped(tmp_path: Path) -> None:
+    # given a demo whose edges are at work, one of which stands still at the moment
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "littoral", "demo"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=tmp_path,
+        env={**ENVIRONMENT, "TMPDIR": str(tmp_path)},
+    )
+    while len(list(tmp_path.glob("littoral-demo-*/edge-*"))) < 3 and demo.poll() is None:
+        time.sleep(0.05)
+    edges = psutil.Process(demo.pid).children()
+    edges[0].suspend()
+
+    # when it is killed
+    demo.kill()
+    demo.wait()
+
+    # then no edge is left
+    _, alive = psutil.wait_procs(edges, timeout=60)
+    assert alive == []
+
+
+def _at_work_in(folder: Path) -> list[list[str]]:
+    """The command lines of processes that name a folder or have it as their own for temporary files."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if str(folder) in " ".join([*process.cmdline(), process.environ().get("TMPDIR", "")]):
+                found.append(process.cmdline())
+        except psutil.Error:
+            continue
+    return found

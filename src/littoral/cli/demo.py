@@ -132,7 +132,7 @@ def _run(wish: Wish) -> dict[str, Any]:
     async def run() -> dict[str, Any]:
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, stopping.set)
         return await run_fleet(wish, stopping)
 

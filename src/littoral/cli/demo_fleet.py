@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -11,17 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from littoral.cli.camera import Camera
+from littoral.cli.fleet_watch import result_ids, until
 from littoral.cli.laptop import Laptop, LaptopSite, SitePlan
-from littoral.hub import events
-from littoral.hub.events import Wanted
 from littoral.model import builtin
 from littoral.net.weather import Forecast, Weather
 
 DEADLINE_MS = 2000.0
 SETTLE_S_MAX = 30.0
-READY_S_MAX = 60.0
-EVENTS_A_PAGE = 1000
+FOLDER = "littoral-demo-"
 LITTLE, BIG = "surface-little", "surface-big"
 
 # Shapes of our own making, in Mbit/s for each second; they repeat.
@@ -60,12 +62,12 @@ async def run_fleet(wish: Wish, stopping: asyncio.Event) -> dict[str, Any]:
     """Runs the demo until `stopping` or its time is over; the summary, with every promise judged."""
     plans = PLANS if wish.trace is None else tuple(replace(plan, forecast=wish.trace) for plan in PLANS)
     models = (wish.little or builtin.path() / LITTLE, wish.big or builtin.path() / BIG)
-    with tempfile.TemporaryDirectory(prefix="littoral-demo-") as folder:
+    await asyncio.to_thread(_sweep)
+    with tempfile.TemporaryDirectory(prefix=f"{FOLDER}{os.getpid()}-") as folder:
         laptop = Laptop(Path(folder), plans, models, port=wish.port)
         began_s = time.monotonic()
         try:
             await laptop.start()
-            await _until(lambda: _served(laptop), READY_S_MAX)
             for site in laptop.sites.values():
                 site.begin_slowness()
             ready_s = time.monotonic() - began_s
@@ -79,20 +81,31 @@ async def run_fleet(wish: Wish, stopping: asyncio.Event) -> dict[str, Any]:
             await laptop.stop()
 
 
+def _sweep() -> None:
+    """Removes what demos left that were killed and could not."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*-*"):
+        pid = folder.name.removeprefix(FOLDER).partition("-")[0]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _cameras(laptop: Laptop, model: Path, pictures: Sequence[tuple[bytes, str]]) -> list[Camera]:
     """One for each site, each beginning at another picture."""
-    name = model.stem if model.is_file() else model.name
     return [
         Camera(
             f"camera-{number + 1}",
             [*pictures[number * 7 :], *pictures[: number * 7]],
             partial(_url_of, site),
-            model=name,
+            model=_name_of(model),
             pictures_per_s=partial(_pace_of, site),
             deadline_ms=DEADLINE_MS,
         )
         for number, site in enumerate(laptop.sites.values())
     ]
+
+
+def _name_of(model: Path) -> str:
+    return model.stem if model.is_file() else model.name
 
 
 def _url_of(site: LaptopSite) -> str:
@@ -124,57 +137,21 @@ async def _film(cameras: Sequence[Camera], stopping: asyncio.Event, seconds: flo
     await asyncio.gather(*tasks)
 
 
-async def _served(laptop: Laptop) -> bool:
-    """Whether every site lives as the hub desires."""
-    assert laptop.hub is not None, "the laptop was started"
-    standings = list(laptop.hub.parts.attendance.standings())
-    return bool(standings) and all(
-        any(report.kind == "model" and report.name == LITTLE and report.serving for report in it.reported.reports)
-        for it in standings
-    )
-
-
 async def _delivered(laptop: Laptop, cameras: Sequence[Camera]) -> list[str]:
     """The ids of all results at the hub, once as many are there as were answered, or its time is over."""
     wanted = set().union(*(camera.seen.ids for camera in cameras))
     ids: list[str] = []
 
     async def enough() -> bool:
-        ids[:] = await _result_ids(laptop)
+        ids[:] = await result_ids(laptop)
         return wanted <= set(ids)
 
     for site in laptop.sites.values():  # what was broken on purpose is mended first: then it must arrive
         if site.faults["killed"]:
             await laptop.change(site.plan.name, "killed", on=False)
         await laptop.change(site.plan.name, "link", on=False)
-    await _until(enough, SETTLE_S_MAX, every_s=0.5)
+    await until(enough, SETTLE_S_MAX, every_s=0.5)
     return ids
-
-
-async def _result_ids(laptop: Laptop) -> list[str]:
-    assert laptop.hub is not None, "the laptop was started"
-    database = laptop.hub.parts.database
-    found: list[str] = []
-    after = 0
-    while True:
-        wanted = Wanted("", "result", after, EVENTS_A_PAGE)
-        page = await database.read(partial(events.after, wanted=wanted))
-        if not page:
-            return found
-        after = page[-1].id
-        for kept in page:
-            body = getattr(kept.entry, "body", b"")
-            if b'"id":"' in body[:16] and getattr(kept.entry, "kind", "") == "inference":
-                found.append(body.split(b'"', 4)[3].decode())
-
-
-async def _until(done: Callable[[], Any], seconds: float, *, every_s: float = 0.1) -> bool:
-    until_s = time.monotonic() + seconds
-    while not await done():
-        if time.monotonic() > until_s:
-            return False
-        await asyncio.sleep(every_s)
-    return True
 
 
 def _summary(

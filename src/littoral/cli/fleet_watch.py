@@ -10,6 +10,7 @@ from functools import partial
 
 from littoral.cli.laptop import Laptop
 from littoral.cli.scenario_judging import Condition
+from littoral.cli.trial import TRIAL
 from littoral.core.errors import LittoralError
 from littoral.core.ident import newest
 from littoral.fleet.twin import FAILED
@@ -71,18 +72,8 @@ class Watch:
         return tuple(sorted(f"{name}@{newest(versions)}" for name, versions in found.items()))
 
 
-async def serve_everywhere(laptop: Laptop, model: str) -> bool:
-    """Whether every site serves a model, by what the hub knows."""
-    assert laptop.hub is not None, "the laptop was started"
-    standings = list(laptop.hub.parts.attendance.standings())
-    return len(standings) == len(laptop.sites) and all(
-        any(it.kind == DOCUMENT_KIND and it.name == model and it.serving for it in standing.reported.reports)
-        for standing in standings
-    )
-
-
 async def result_ids(laptop: Laptop) -> list[str]:
-    """The request ids of all results at the hub, one for each event."""
+    """The request ids of all results at the hub, one for each event; those of trials aside."""
     assert laptop.hub is not None, "the laptop was started"
     database = laptop.hub.parts.database
     found: list[str] = []
@@ -93,7 +84,7 @@ async def result_ids(laptop: Laptop) -> list[str]:
             body = getattr(kept.entry, "body", b"")
             if b'"id":"' in body[:16] and getattr(kept.entry, "kind", "") == "inference":
                 found.append(body.split(b'"', 4)[3].decode())
-    return found
+    return [one for one in found if not one.startswith(TRIAL)]
 
 
 async def until(done: Callable[[], Awaitable[bool]], seconds: float, *, every_s: float = 0.1) -> bool:

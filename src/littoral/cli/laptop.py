@@ -1,16 +1,16 @@
 """A fleet on one laptop: a hub, edges of unlike speed and the links between them, all real processes and sockets.
 
 The hub runs in this process. Each edge is a `littoral edge run` of its own, joined with a real token, that reaches the
-hub over a shaped link. An edge that is slowed is stopped and let go on by signals, many times a second, so that all it
-does takes so much longer.
+hub over a shaped link. All of it is set up on a good line by machines that are not slowed, as one does in a workshop;
+then each edge goes out to where it is slow and its link is what it is.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import signal
-import sys
+import os
+import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,24 +20,30 @@ from typing import Any
 
 import psutil
 
+from littoral.cli.child import child_line
 from littoral.cli.hub_person import HubPerson, hub_person
 from littoral.cli.pushing import push_model
+from littoral.cli.slowness import SlowedDown
+from littoral.cli.trial import try_out
 from littoral.core.errors import NotFound, Unavailable
 from littoral.hub.founding import found
 from littoral.hub.hub import Hub, Standing
 from littoral.hub.presence import Rules
 from littoral.hub.settings import HubFile, HubSettings
 from littoral.hub.verbs_demo import Fault
+from littoral.model.release import DOCUMENT_KIND
 from littoral.net.shaper import ShapedLink
 from littoral.net.weather import Fault as LinkFault
-from littoral.net.weather import Forecast
+from littoral.net.weather import Forecast, Weather
 
 REPORT_EVERY_S = 1.0
 TELEMETRY_EVERY_S = 2.0
 EXPLAIN_EVERY_S = 2.0
 SLOW_EXTRA = 4.0  # what the button "slow site" adds to an edge's own slowness
-STEP_S = 0.004  # how long a slowed edge runs at a time
 STOP_S_MAX = 10.0
+READY_S_MAX = 60.0
+LOOK_S = 0.05
+WORKSHOP = Forecast(Weather(125e6, 0.0))  # the line over which a site is set up
 RULES = Rules(late_missed=1.5, silent_missed=2.0, back_reports=2)
 
 
@@ -52,44 +58,6 @@ class SitePlan:
     pictures_per_s: float
 
 
-class SlowedDown:
-    """Makes a process as many times slower as told, by stopping it between short steps."""
-
-    def __init__(self, slowdown: float) -> None:
-        self.slowdown = slowdown
-        self._pid = 0
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self, pid: int) -> None:
-        """From now on."""
-        self._pid = pid
-        self._task = asyncio.get_running_loop().create_task(self._run())
-
-    async def stop(self) -> None:
-        """The process runs freely again."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        try:
-            while True:
-                if self.slowdown <= 1.0:
-                    await asyncio.sleep(0.1)
-                    continue
-                self._tell(signal.SIGSTOP)
-                await asyncio.sleep(STEP_S * (self.slowdown - 1.0))
-                self._tell(signal.SIGCONT)
-                await asyncio.sleep(STEP_S)
-        finally:
-            self._tell(signal.SIGCONT)
-
-    def _tell(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            psutil.Process(self._pid).send_signal(number) if self._pid else None
-
-
 class LaptopSite:
     """One edge with its links; `url` is where it answers while it runs."""
 
@@ -99,13 +67,12 @@ class LaptopSite:
         self.faults: dict[str, bool] = {"link": False, "slow": False, "killed": False, "load": False}
         self._folder = folder
         self._slowed = SlowedDown(plan.slowdown)
+        self._address = ""
         self._process: Process | None = None
         self._reading: asyncio.Task[None] | None = None
-        self.link = ShapedLink("127.0.0.1", _port(standing.url), plan.forecast)
+        self.link = ShapedLink("127.0.0.1", _port(standing.url), WORKSHOP)
         # Requests share the link with events: one line leads out of the building.
-        self._upstream = ShapedLink(
-            "127.0.0.1", _port(standing.http), plan.forecast, up=self.link.up, down=self.link.down
-        )
+        self._upstream = ShapedLink("127.0.0.1", _port(standing.http), WORKSHOP, up=self.link.up, down=self.link.down)
 
     async def start_links(self) -> None:
         """Opens both ends of the line."""
@@ -113,15 +80,16 @@ class LaptopSite:
         await self._upstream.start()
 
     async def start(self, token: str = "") -> None:
-        """Starts the process and waits until it is ready; `token` is needed the first time only."""
-        line = [sys.executable, "-m", "littoral", "edge", "run", str(self._folder), "--json", "--log-level", "error"]
+        """Starts the process and waits until it listens; `token` is needed the first time only."""
+        line = child_line("edge", "run", str(self._folder), "--json", "--log-level", "error")
         line += ["--site", self.plan.name, "--hub", f"https://127.0.0.1:{self.link.port}"]
         line += ["--upstream", f"https://127.0.0.1:{self._upstream.port}", "--http-port", "0", "--grpc-port", "0"]
         line += ["--report-s", str(REPORT_EVERY_S), "--telemetry-s", str(TELEMETRY_EVERY_S), "--workers", "1"]
         line += ["--explain-s", str(EXPLAIN_EVERY_S), "--pictures", "--audit", "1%"]
         if token:
             line += ["--token", token]
-        self._process = await asyncio.create_subprocess_exec(*line, stdout=PIPE, stderr=PIPE)
+        environment = {**os.environ, "TMPDIR": str(self._folder.parent)}  # what it leaves goes with the whole fleet
+        self._process = await asyncio.create_subprocess_exec(*line, stdout=PIPE, stderr=PIPE, env=environment)
         assert self._process.stdout is not None, "standard output is a pipe"
         told = await self._process.stdout.readline()
         if not told:
@@ -129,13 +97,19 @@ class LaptopSite:
             text = said.decode("utf-8", "replace")[-2000:].strip()
             raise Unavailable("site_failed_to_start", f"{self.plan.name} ended before it was ready. It said:\n{text}")
         ready: dict[str, Any] = json.loads(told)
-        self.url = f"http://{ready['http']}"
+        self._address = f"http://{ready['http']}"
         self._reading = asyncio.get_running_loop().create_task(_drain(self._process))
 
+    async def open_up(self, model: str) -> None:
+        """Tries the site out; from then on others may ask it, at `url`."""
+        await try_out(self._address, model)
+        self.url = self._address
+
     def begin_slowness(self) -> None:
-        """From now on the process is as slow as the site should be."""
+        """From now on the process and its line are as slow as the site's should be."""
         assert self._process is not None, "the site was started"
         self._slowed.start(self._process.pid)
+        self.shape(cut=self.faults["link"])
 
     async def kill(self) -> None:
         """As a power failure would."""
@@ -187,13 +161,17 @@ class Laptop:
         self._plans = tuple(plans)
         self._models = tuple(models)
         self._port = port
+        self._names: list[str] = []
         self.hub: Hub | None = None
         self.sites: dict[str, LaptopSite] = {}
         self.password = ""
         self.url = ""
 
     async def start(self) -> None:
-        """Founds the hub, pushes the models, lets the sites join and get them."""
+        """Founds the hub, pushes the models, lets the sites join and get them; each has answered when this is over.
+
+        Raises `Unavailable` (`site_failed_to_start`) where one does not get so far.
+        """
         folder = self._folder / "hub"
         founded = await asyncio.to_thread(found, folder, HubFile(domain="laptop.littoral", hosts=["localhost"]))
         self.password = founded.password
@@ -213,6 +191,8 @@ class Laptop:
         await asyncio.gather(*(site.start_links() for site in self.sites.values()))
         tokens = await asyncio.to_thread(self._prepare)
         await asyncio.gather(*(site.start(tokens[name]) for name, site in self.sites.items()))
+        await self._served()
+        await asyncio.gather(*(site.open_up(self._names[0]) for site in self.sites.values()))
 
     async def stop(self) -> None:
         """Ends every process and every socket."""
@@ -228,13 +208,13 @@ class Laptop:
             return made
 
     def memory_bytes(self) -> int:
-        """What all processes hold together (resident sets)."""
+        """What all processes hold together; what several share counts once."""
         pids = [None, *(site.pid for site in self.sites.values() if site.pid is not None)]
         held = 0
         for pid in pids:
             with suppress(psutil.Error):
                 one = psutil.Process(pid)
-                held += sum(each.memory_info().rss for each in (one, *(one.children(recursive=True) if pid else ())))
+                held += sum(_held_bytes(each) for each in (one, *(one.children(recursive=True) if pid else ())))
         return held
 
     # ---- the hub's `Faults` ------------------------------------------------------------------------------------------
@@ -255,6 +235,7 @@ class Laptop:
             await it.kill()
         elif fault == "killed":
             await it.start()
+            await it.open_up(self._names[0])
             it.begin_slowness()
 
     def link_bytes_per_s(self, site: str) -> float | None:
@@ -274,12 +255,34 @@ class Laptop:
             for path in self._models:
                 made = push_model(person, path)
                 person.post("/v1/assignments", {"model": made["name"], "version": made["version"], "to": "*"})
+                self._names.append(made["name"])
             return {plan.name: _token(person, plan) for plan in self._plans}
+
+    async def _served(self) -> None:
+        """Waits until every site serves all that it should."""
+        assert self.hub is not None, "the hub comes first"
+        until_s = time.monotonic() + READY_S_MAX
+        while True:
+            waiting = set(self.sites)
+            for site in self.hub.parts.attendance.standings():
+                served = {one.name for one in site.reported.reports if one.kind == DOCUMENT_KIND and one.serving}
+                waiting -= {site.name} if served >= set(self._names) else set()
+            if not waiting:
+                return
+            if time.monotonic() > until_s:
+                names = ", ".join(sorted(waiting))
+                raise Unavailable("site_failed_to_start", f"{names} did not get all models in {READY_S_MAX:g} s.")
+            await asyncio.sleep(LOOK_S)
 
 
 def _token(person: HubPerson, plan: SitePlan) -> str:
     made = person.post("/v1/join-tokens", {"site": plan.name, "labels": plan.labels, "hours": 1.0, "url": ""})
     return str(made["text"])
+
+
+def _held_bytes(process: psutil.Process) -> int:
+    told = process.memory_full_info()
+    return int(getattr(told, "pss", told.rss))
 
 
 def _port(url: str) -> int:

@@ -8,15 +8,14 @@ it known what a lossy codec does to its answers. The pictures are passed on in m
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
 
 from littoral.core.errors import Corrupt, LittoralError
+from littoral.edge.beside import run_beside
 from littoral.model.model import Model
 from littoral.model.profile import Profile
 from littoral.model.profile_cache import ProfileCache
@@ -26,13 +25,13 @@ from littoral.monitor.meters import Family
 from littoral.runtime.dividing_meters import profile_families
 from littoral.runtime.profiling_beside import Failure, write_order
 from littoral.runtime.runtime import Runtime
+from littoral.runtime.splits import Cuts, Splits, splits_from
 
 _LOG = log_of("edge.profiling")
 LOOK_S = 0.5
 QUIET_LOOKS = 3  # so many looks in a row must find nothing to do
 PICTURES_MIN = 8
 MEASURE_S_MAX = 1800.0
-PROFILE_BYTES_MAX = 4 << 20
 CACHED, MEASURED, FAILED = "cached", "measured", "failed"
 
 
@@ -56,10 +55,14 @@ class _Known:
 
 
 class Profiling:
-    """Keeps a node's profiles; runs as one task beside the doors. `news` is set when a profile has come."""
+    """Keeps a node's profiles and where their models may be cut, by digest; runs as one task beside the doors.
+
+    `news` is set when some have come.
+    """
 
     def __init__(self, runtime: Runtime, repository: Repository, cache: ProfileCache) -> None:
         self.profiles: dict[str, Profile] = {}
+        self.splits: dict[str, Splits] = {}
         self.news = asyncio.Event()
         self.seen: Seen | None = None
         self._runtime = runtime
@@ -113,7 +116,7 @@ class Profiling:
             await self._measure(model, [])
         else:
             self._known[model.digest] = _Known(CACHED, found.inputs_real)
-            self._has(found)
+            await self._has(found)
         profile = self.profiles.get(model.digest)
         if self.seen is not None and model.task is not None and profile is not None and not profile.inputs_real:
             self.seen.watch(model.name)
@@ -140,11 +143,15 @@ class Profiling:
             _LOG.info(f"{model.name} has no profile, so it is not divided: {error.message}", code=error.code)
             return
         known.state = MEASURED
-        self._has(profile)
+        await self._has(profile)
         _LOG.info("Model profiled.", model=model.name, pictures=len(pictures), steady=profile.steady)
 
-    def _has(self, profile: Profile) -> None:
+    async def _has(self, profile: Profile) -> None:
         self.profiles[profile.digest] = profile
+        try:
+            self.splits[profile.digest] = await _worked_out(profile)
+        except LittoralError as error:
+            _LOG.warning(f"Where a model may be cut is not known: {error.message}", code=error.code)
         self.news.set()
 
     async def _quiet(self) -> None:
@@ -160,29 +167,24 @@ class Profiling:
 
 
 async def _measured(source: ModelSource, pictures: list[bytes]) -> Profile:
-    """What a process of its own measures; it is ended when nobody waits for it any more."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "littoral.runtime.profiling_beside",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        limit=PROFILE_BYTES_MAX,
+    """What a process of its own measures."""
+    status, said = await run_beside(
+        "littoral.runtime.profiling_beside", write_order(source, pictures), seconds_max=MEASURE_S_MAX
     )
     try:
-        said, _ = await asyncio.wait_for(child.communicate(write_order(source, pictures)), MEASURE_S_MAX)
-    except TimeoutError:
-        raise Corrupt("profile_wrong", "measuring it took too long.") from None
-    finally:
-        if child.returncode is None:
-            with suppress(ProcessLookupError):
-                child.kill()
-            await child.wait()
-    try:
-        if child.returncode == 0:
+        if status == 0:
             return msgspec.json.decode(said, type=Profile)
         failure = msgspec.json.decode(said, type=Failure)
     except msgspec.DecodeError:
-        raise Corrupt("profile_wrong", f"measuring it ended with status {child.returncode}.") from None
+        raise Corrupt("profile_wrong", f"measuring it ended with status {status}.") from None
     raise Corrupt(failure.code, failure.message)
+
+
+async def _worked_out(profile: Profile) -> Splits:
+    """The rows that a profile offers, from a process of its own."""
+    given = msgspec.json.encode(profile)
+    status, said = await run_beside("littoral.runtime.cutting_beside", given, seconds_max=MEASURE_S_MAX)
+    try:
+        return splits_from(msgspec.json.decode(said, type=Cuts))
+    except msgspec.DecodeError:
+        raise Corrupt("profile_wrong", f"finding its cuts ended with status {status}.") from None

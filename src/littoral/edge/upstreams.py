@@ -20,7 +20,6 @@ from littoral.edge.profiling import Profiling
 from littoral.edge.settings import Bounds
 from littoral.model.manifest import Manifest, read_manifest
 from littoral.model.model import Model
-from littoral.model.profile import Profile
 from littoral.model.repository import Repository
 from littoral.model.tasks.build import build_task
 from littoral.monitor.log import log_of
@@ -33,7 +32,6 @@ from littoral.runtime.peer import Peer
 from littoral.runtime.placer import Placer
 from littoral.runtime.placing_meters import families
 from littoral.runtime.runtime import Runtime
-from littoral.runtime.splits import Splits, splits_of
 from littoral.serve.client.answer import ModelFacts
 from littoral.serve.client.tls import SYSTEM, ClientTls
 from littoral.serve.upstream import Foreign, Upstream
@@ -81,8 +79,6 @@ class Matching:
         self._profiling = profiling
         if profiling is not None:
             profiling.seen = self.dividing
-        self._splits: dict[str, Splits] = {}
-        self._of: dict[str, Profile] = {}
         self.matched = asyncio.Event()
         if on_correction is not None:
             self.placer.corrections.listen(on_correction)
@@ -136,7 +132,7 @@ class Matching:
             wanted.setdefault((rule.big, rule.big_digest), None)
         await asyncio.gather(*(self._ask(upstream, wanted) for upstream in self._upstreams))
         changed = self._draw(rules, wanted)
-        await self._divide(wanted)
+        self._divide(wanted)
         return changed
 
     async def close(self) -> None:
@@ -144,21 +140,15 @@ class Matching:
         await self.dividing.close()
         await self.placer.close()
 
-    async def _divide(self, wanted: Mapping[Key, Model | None]) -> None:
+    def _divide(self, wanted: Mapping[Key, Model | None]) -> None:
         """Offers to divide what is profiled here and held by a peer under the very same digest."""
-        profiles = {} if self._profiling is None else self._profiling.profiles
+        splits = {} if self._profiling is None else self._profiling.splits
         told = {upstream.url: upstream.digests for upstream in self._upstreams if upstream.knows_blocks}
         divided = []
         for (name, digest), model in wanted.items():
             peers = [one for one in self.placer.shared.get(name, ()) if told.get(one.name, {}).get(name) == digest]
-            profile = profiles.get(digest)
-            if model is None or profile is None or not peers:
-                continue
-            known = self._splits.get(digest)
-            if known is None or self._of.get(digest) is not profile:
-                known = await asyncio.to_thread(splits_of, profile)
-                self._splits[digest], self._of[digest] = known, profile
-            if known.rows:
+            known = splits.get(digest)
+            if model is not None and known is not None and known.rows and peers:
                 self.dividing.offer(model, known, peers)
                 divided.append(name)
         self.dividing.keep(divided)

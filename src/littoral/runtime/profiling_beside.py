@@ -1,16 +1,15 @@
 """A process of its own that profiles one model while nothing else wants the processor.
 
-    python -m littoral.runtime.profiling_beside < ORDER > PROFILE
+    python -m littoral.runtime.profiling_beside PARENT_PID < ORDER > PROFILE
 
 It runs at the lowest priority that the system has, on one thread, so that a server which serves meanwhile loses next to
-nothing; and what it needs of memory goes back when it ends. The order is one line of JSON, then the pictures' bytes.
+nothing; and what it needs of memory goes back when it ends. It ends with its parent. The order is one line of JSON,
+then the pictures' bytes.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,10 +20,10 @@ from littoral.model import builtin
 from littoral.model.opening import open_model
 from littoral.model.profile import Profile
 from littoral.model.repository import ModelSource
+from littoral.runtime.beside import end_with, yield_to_all
 from littoral.runtime.profiling import profile
 
 ROUNDS = 15
-NICE = 19
 FAILED = 1
 
 
@@ -52,14 +51,6 @@ def write_order(source: ModelSource, pictures: list[bytes]) -> bytes:
     return b"".join((msgspec.json.encode(order), b"\n", *pictures))
 
 
-def yield_to_all() -> None:
-    """Gives every other process on this machine the way."""
-    with suppress(OSError, AttributeError):
-        os.nice(NICE)
-    with suppress(OSError, AttributeError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-
-
 def measure(stream: BinaryIO) -> Profile:
     """The profile that an order asks for.
 
@@ -76,6 +67,7 @@ def measure(stream: BinaryIO) -> Profile:
 
 def main() -> int:
     """One order in, one profile out; the exit status is 0 if it was measured."""
+    end_with(int(sys.argv[1]))
     yield_to_all()
     try:
         said: Profile | Failure = measure(sys.stdin.buffer)

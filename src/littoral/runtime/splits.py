@@ -120,8 +120,22 @@ class Splits:
         ]
 
 
+class Cuts(msgspec.Struct, frozen=True):
+    """What `Splits` are made of, as it goes from one process to another; `usage` has a row for each of `rows`."""
+
+    digest: str
+    whole_ms: float
+    rows: list[Split]
+    usage: list[list[float]]
+
+
 def splits_of(profile: Profile) -> Splits:
-    """The rows that a profile offers: cuts that win in some world, and those that win where the input must stay.
+    """The rows that a profile offers."""
+    return splits_from(cuts_of(profile))
+
+
+def cuts_of(profile: Profile) -> Cuts:
+    """Cuts that win in some world, and those that win where the input must stay; long work on a slow machine.
 
     A profile of inputs that were not real says nothing about what a lossy codec does to the answers.
     """
@@ -154,17 +168,21 @@ def splits_of(profile: Profile) -> Splits:
                 cuts.add(block)
         if len(cuts) >= CUTS_MAX:
             break
-    return _splits(profile.digest, whole_ms, found)
+    if not whole_ms:
+        return Cuts(profile.digest, 1e-3, [], [])
+    usage = [row.tolist() for _, row in found.values()]
+    return Cuts(profile.digest, whole_ms, [split for split, _ in found.values()], usage)
 
 
-def _splits(digest: str, whole_ms: float, found: Mapping[tuple[str, str], tuple[Split, Row]]) -> Splits:
+def splits_from(cuts: Cuts) -> Splits:
+    """The table again."""
     resources = Resources(2).names((HERE, THERE))
-    if not found or not whole_ms:
+    if not cuts.rows:
         idle = PlanTable([Plan("none", {})], np.zeros((1, len(resources))), resources)
-        return Splits(digest, max(whole_ms, 1e-3), (), idle)
-    plans = [Plan(f"split {split.block}, {split.codec}", {}, split.codec, split.quality) for split, _ in found.values()]
-    usage = np.stack([row for _, row in found.values()])
-    return Splits(digest, whole_ms, tuple(split for split, _ in found.values()), PlanTable(plans, usage, resources))
+        return Splits(cuts.digest, max(cuts.whole_ms, 1e-3), (), idle)
+    plans = [Plan(f"split {split.block}, {split.codec}", {}, split.codec, split.quality) for split in cuts.rows]
+    table = PlanTable(plans, np.array(cuts.usage), resources)
+    return Splits(cuts.digest, cuts.whole_ms, tuple(cuts.rows), table)
 
 
 def _cut(places: Mapping[str, int], names: list[str]) -> str:
