@@ -12,7 +12,7 @@ from math import inf
 import numpy as np
 
 from littoral.core.world import World
-from littoral.plan.usage import Resources, Row
+from littoral.plan.usage import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +37,17 @@ BYTES = Objective(per_ms=1e-9, per_metered_byte=1.0)  # among equals in bytes th
 
 def prices(world: World, objective: Objective = LATENCY) -> Row:
     """The price of each resource in the objective's unit; shape [Resources.count], float64, inf for what is down."""
-    resources = Resources(len(world.sites))
-    row = np.zeros(resources.count)
     per_ms_waiting = objective.per_ms if objective.waits_count else 0.0
-    for index, site in enumerate(world.sites):
+    compute, start, up, down, trips = [], [], [], [], []  # the columns in the order of `Resources`
+    for site in world.sites:
         gone = site.slowdown == inf
-        joules_per_ms = site.power_w / 1000.0
-        row[resources.compute(index)] = (
-            inf if gone else site.slowdown * (objective.per_ms + objective.per_joule * joules_per_ms)
-        )
-        row[resources.start(index)] = inf if gone or site.queue_ms == inf else site.queue_ms * per_ms_waiting
-    for index, link in enumerate(world.links):
+        per_ms = objective.per_ms + objective.per_joule * site.power_w / 1000.0
+        compute.append(inf if gone else site.slowdown * per_ms)
+        start.append(inf if gone or site.queue_ms == inf else site.queue_ms * per_ms_waiting)
+    for link in world.links:
         per_byte = objective.per_joule * link.joules_per_byte + (objective.per_metered_byte if link.metered else 0.0)
-        row[resources.up(index)] = inf if link.down else objective.per_ms / link.up_bytes_per_ms + per_byte
-        row[resources.down(index)] = inf if link.down else objective.per_ms / link.down_bytes_per_ms + per_byte
-        row[resources.trips(index)] = inf if link.down else link.round_trip_ms * per_ms_waiting
-    return row
+        gone = link.down
+        up.append(inf if gone else objective.per_ms / link.up_bytes_per_ms + per_byte)
+        down.append(inf if gone else objective.per_ms / link.down_bytes_per_ms + per_byte)
+        trips.append(inf if gone else link.round_trip_ms * per_ms_waiting)
+    return np.array([*compute, *start, *up, *down, *trips])
