@@ -64,7 +64,8 @@ createServer((request, reply) => {
     const timer = setInterval(() => say("entry", { site: sites[n % N].name, log: "a", sequence: ++n, stream: ["result", "telemetry"][n % 2], kind: "inference", wall_s: now(), body: { label: "crack", score: 0.93 } }), 300);
     return request.on("close", () => clearInterval(timer));
   }
-  if (url.pathname === "/v1/models") return json({ models: [{ name: "surface-little", versions: [{ version: 2, pushed_s: now() - 90, size_bytes: 21000, quality: { accuracy: 0.89 } }, { version: 1, pushed_s: now() - 9e5, size_bytes: 21000, quality: { accuracy: 0.879 } }] }] });
+  if (url.pathname === "/v1/models") return json({ models: [{ name: "surface-little", versions: [{ version: 2, pushed_s: now() - 90, size_bytes: 21000, quality: { metric: "top1", value: 0.89, samples: 3000, source: "held out" } }, { version: 1, pushed_s: now() - 9e5, size_bytes: 21000, quality: { metric: "top1", value: 0.879, samples: 3000, source: "held out" } }] }] });
+  if (url.pathname === "/v1/assignments") return json({ assignments: [{ id: 3, model: "surface-little", version: 1, to: "*", created_s: now() - 8e5, created_by: "admin" }] });
   if (url.pathname.startsWith("/v1/demo")) return json({ link: false, slow: false, killed: false, load: false });
   const found = /^\/v1\/sites\/([^/]+)\/detail$/.exec(url.pathname);
   if (found) { const site = sites.find((one) => one.name === decodeURIComponent(found[1])); return site ? json(detail(site)) : json({ code: "site_unknown", error: "There is no such site." }, 404); }

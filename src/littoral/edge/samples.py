@@ -14,6 +14,8 @@ from littoral.runtime.placed import pinned_blocks
 
 EXPLAIN, EXPLANATION = "explain", "explanation"
 SIDE_PX_MAX = 72
+SHOWN_BYTES_MAX = 4 * 1024 * 1024
+SHOWN_PIXELS_MAX = 4_000_000
 BYTES_MAX = 4096
 
 
@@ -44,12 +46,19 @@ class Samples:
 
 
 def thumbnail(picture: bytes) -> bytes | None:
-    """A JPEG of at most 72 x 72 pixels and 4096 bytes; None of what is no picture."""
+    """A JPEG of at most 72 x 72 pixels and 4096 bytes; None of what is no picture, or too large to look at meanwhile.
+
+    It is made while other requests wait: of a JPEG at an eighth that is quick, of 20 MB nothing is.
+    """
+    if len(picture) > SHOWN_BYTES_MAX:
+        return None
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(picture)) as whole:
             whole.draft("RGB", (SIDE_PX_MAX, SIDE_PX_MAX))
+            if whole.width * whole.height > SHOWN_PIXELS_MAX:
+                return None
             small = whole.convert("RGB")
         small.thumbnail((SIDE_PX_MAX, SIDE_PX_MAX))
         packed = io.BytesIO()

@@ -6,7 +6,7 @@ kept; where they differ the site's version grows by one, and a document that is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from littoral.core.desired import Desired, Document
-from littoral.core.errors import NotFound
+from littoral.core.errors import Conflict, NotFound
 from littoral.fleet.selector import Selector
 from littoral.fleet.site_settings import KINDS, NAME
 from littoral.hub import registry, revoking, site_settings, sites
@@ -60,6 +60,17 @@ def assign(
     key = connection.execute(insert(ASSIGNMENTS).values(**values)).inserted_primary_key
     assert key is not None, "the database numbers assignments"
     return Assignment(key[0], model, pushed.version, text, now_s, by), recompute(connection)
+
+
+def check_seen(connection: Connection, model: str, seen: Collection[int]) -> None:
+    """`Conflict` (`assignment_moved`) where a model's assignments are others than somebody saw before they chose."""
+    standing = [one for one in assignments(connection) if one.model == model]
+    if {one.id for one in standing} == set(seen):
+        return
+    fresh = next((one for one in reversed(standing) if one.id not in seen), None)
+    what = "took one back" if fresh is None else f"gave version {fresh.version} to {fresh.selector}"
+    who = "Somebody" if fresh is None else fresh.created_by
+    raise Conflict("assignment_moved", f"{who} {what} meanwhile. Nothing was changed; look again.", model=model)
 
 
 def withdraw(connection: Connection, number: int) -> Changed:

@@ -18,8 +18,9 @@ from littoral.fleet.selector import Selector, read_labels
 from littoral.hub import desired, registry
 from littoral.hub.asked import Asked
 from littoral.hub.blob_room import BlobRoom
-from littoral.hub.desired import Assignment
+from littoral.hub.desired import ASSIGNMENTS_MAX, Assignment
 from littoral.hub.parts import Parts
+from littoral.hub.quality import Quality
 from littoral.hub.registry import Pushed
 from littoral.hub.verb import Strict, Verb, answer, nothing
 from littoral.hub.views import AssignmentView, ModelView, VersionView, assignment_view, model_views, version_view
@@ -46,11 +47,16 @@ class PushBody(Strict, frozen=True):
 
 
 class AssignBody(Strict, frozen=True):
-    """A model's version (0: the newest) for every site that the selector `to` means."""
+    """A model's version (0: the newest) for every site that the selector `to` means.
+
+    `seen` are the numbers of the model's assignments as whoever asks saw them: where they are others by now, nothing
+    changes.
+    """
 
     model: str
     to: str
     version: _Version = 0
+    seen: Annotated[list[int], msgspec.Meta(max_length=ASSIGNMENTS_MAX)] | None = None
 
 
 class FileQuery(Strict, frozen=True):
@@ -84,6 +90,7 @@ class ModelVerbs:
     def __init__(self, parts: Parts, room: BlobRoom) -> None:
         self._parts = parts
         self._room = room
+        self._quality = Quality(room.blobs)
 
     def verbs(self) -> tuple[Verb, ...]:
         """The table's rows."""
@@ -140,13 +147,13 @@ class ModelVerbs:
     async def every(self, _asked: Asked) -> Response:
         """The registry."""
         found = await self._parts.database.read(registry.every)
-        return answer(ModelsPage(model_views(found)))
+        return answer(ModelsPage(await asyncio.to_thread(model_views, found, self._quality.of)))
 
     async def one(self, asked: Asked) -> Response:
         """All versions of one."""
         name = asked.path["name"]
         found = await self._parts.database.read(lambda connection: registry.versions(connection, name))
-        return answer(model_views(found)[0])
+        return answer((await asyncio.to_thread(model_views, found, self._quality.of))[0])
 
     async def push(self, asked: Asked) -> Response:
         """A release enters the registry once all of its files are here."""
@@ -227,6 +234,8 @@ class ModelVerbs:
         now_s, by = parts.clock.wall_s(), asked.caller.name
 
         def work(connection: Connection) -> tuple[Assignment, desired.Changed]:
+            if body.seen is not None:
+                desired.check_seen(connection, body.model, body.seen)
             made, changed = desired.assign(connection, body.model, body.version, selector, by=by, now_s=now_s)
             facts: dict[str, Plain] = {"model": made.model, "version": made.version, "to": made.selector, "by": by}
             parts.chronicle.note(connection, "audit", "model_assigned", facts)

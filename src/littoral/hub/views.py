@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import Any
 
@@ -17,6 +17,7 @@ from littoral.hub.events import Kept
 from littoral.hub.registry import Pushed
 from littoral.identity.tokens import ApiToken
 from littoral.identity.users import User
+from littoral.model.release import Release
 
 
 class SiteView(msgspec.Struct):
@@ -60,6 +61,15 @@ class FileView(msgspec.Struct):
     size_bytes: int
 
 
+class QualityView(msgspec.Struct):
+    """What was measured of a model, on how much, and where that comes from."""
+
+    metric: str
+    value: float
+    samples: int | None = None
+    source: str = ""
+
+
 class VersionView(msgspec.Struct):
     """One version of a model in the registry."""
 
@@ -72,6 +82,7 @@ class VersionView(msgspec.Struct):
     pushed_s: float
     pushed_by: str
     files: list[FileView]
+    quality: QualityView | None = None
 
 
 class ModelView(msgspec.Struct):
@@ -152,7 +163,7 @@ def event_view(kept: Kept) -> EventView:
     return view
 
 
-def version_view(pushed: Pushed) -> VersionView:
+def version_view(pushed: Pushed, quality: QualityView | None = None) -> VersionView:
     """A version of a model."""
     release = pushed.release
     files = [FileView(file.path, file.digest, file.size_bytes) for file in release.files]
@@ -166,13 +177,14 @@ def version_view(pushed: Pushed) -> VersionView:
         pushed.created_s,
         pushed.created_by,
         files,
+        quality,
     )
 
 
-def model_views(found: Iterable[Pushed]) -> list[ModelView]:
+def model_views(found: Iterable[Pushed], quality: Callable[[Release], QualityView | None]) -> list[ModelView]:
     """Models by name, of versions in their order."""
     return [
-        ModelView(name, [version_view(pushed) for pushed in versions][::-1])
+        ModelView(name, [version_view(one, quality(one.release)) for one in versions][::-1])
         for name, versions in groupby(found, key=lambda pushed: pushed.name)
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from littoral.core.clock import ManualClock
 from littoral.core.errors import LittoralError, Overloaded, Unavailable
@@ -195,3 +197,15 @@ def test_a_small_copy_of_a_picture_is_small_and_of_rubbish_there_is_none() -> No
     assert small is not None
     assert len(small) <= BYTES_MAX
     assert thumbnail(b"no picture") is None
+
+
+def test_a_picture_of_20_megabytes_or_of_many_pixels_has_no_preview_and_a_small_one_a_bounded_one() -> None:
+    # given a sound picture of 20 MB, one of few bytes and many pixels, and a small one
+    large = picture() + bytes(20_000_000)
+    wide = io.BytesIO()
+    Image.new("L", (4000, 4000)).save(wide, "PNG")
+
+    # then only the small one is shown, in few bytes
+    assert thumbnail(large) is None
+    assert thumbnail(wide.getvalue()) is None
+    assert len(thumbnail(picture()) or b"") in range(1, BYTES_MAX + 1)
