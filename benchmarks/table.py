@@ -24,6 +24,7 @@ from benchmarks import (
     footprint_table,
     http_servers_table,
     overload_table,
+    page_table,
     placement_table,
     promise_table,
     serving_table,
@@ -45,6 +46,7 @@ RENDERERS: dict[str, Callable[[Iterable[Line]], str]] = {
     "delivery_idle": delivery_idle_table.render,
     "delivery_ingest": delivery_ingest_table.render,
     "delivery_sites": delivery_sites_table.render,
+    "page": page_table.render,
 }
 
 

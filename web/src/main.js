@@ -4,6 +4,8 @@ import "uplot/dist/uPlot.min.css";
 import { mount } from "svelte";
 import App from "./App.svelte";
 
+// What stood there until now was only to be seen at once.
+document.getElementById("page").replaceChildren();
 if (typeof EventSource === "undefined") {
   const note = document.createElement("p");
   note.className = "plain";

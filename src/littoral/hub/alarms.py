@@ -31,7 +31,11 @@ class Alarm(msgspec.Struct, frozen=True):
 
 def alarms_of(seen: Iterable[tuple[Standing, Watched | None]]) -> list[Alarm]:
     """Of all sites, the bad ones first and of these the longest standing."""
-    found = [alarm for standing, watched in seen for alarm in _of(standing, watched)]
+    return in_order(alarm for standing, watched in seen for alarm in _of(standing, watched))
+
+
+def in_order(found: Iterable[Alarm]) -> list[Alarm]:
+    """The bad ones first, and of these the longest standing."""
     return sorted(found, key=lambda alarm: (alarm.level != "bad", alarm.since_s, alarm.site))
 
 

@@ -7,9 +7,9 @@ import tomllib
 import msgspec
 
 from littoral.core.errors import LittoralError
+from littoral.hub.blob_room import BlobRoom
 from littoral.hub.views import QualityView
 from littoral.model.release import Release
-from littoral.store.blobs import Blobs
 
 MANIFEST = "model.toml"
 MANIFEST_BYTES_MAX = 256 * 1024
@@ -26,8 +26,8 @@ class _Manifest(msgspec.Struct):
 class Quality:
     """Reads each manifest once; what says nothing sound has no quality, for the list of models must not fail on it."""
 
-    def __init__(self, blobs: Blobs) -> None:
-        self._blobs = blobs
+    def __init__(self, room: BlobRoom) -> None:
+        self._room = room
         self._kept: dict[str, QualityView | None] = {}
 
     def of(self, release: Release) -> QualityView | None:
@@ -43,7 +43,7 @@ class Quality:
 
     def _read(self, digest: str, size_bytes: int) -> QualityView | None:
         try:
-            text = self._blobs.read(digest, 0, size_bytes).decode()
+            text = self._room.blobs.read(digest, 0, size_bytes).decode()
             told = msgspec.convert(tomllib.loads(text), _Manifest).quality
         except (LittoralError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError):
             return None

@@ -6,7 +6,7 @@ A row is encoded once for each change, however many look.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from littoral.core.desired import Desired
 from littoral.core.errors import NotFound
 from littoral.fleet.twin import Twin
 from littoral.hub import desired
-from littoral.hub.alarms import Alarm, alarms_of
+from littoral.hub.alarms import Alarm, alarms_of, in_order
 from littoral.hub.asked import Asked
 from littoral.hub.attendance import Standing
 from littoral.hub.parts import Parts
@@ -89,6 +89,7 @@ class LiveVerbs:
         self._parts = parts
         self._facts = facts
         self._rows: dict[str, tuple[tuple[int, int], msgspec.Raw]] = {}
+        self._alarmed: dict[str, tuple[tuple[int, int], list[Alarm]]] = {}
 
     def verbs(self) -> tuple[Verb, ...]:
         """The table's rows."""
@@ -180,8 +181,26 @@ class LiveVerbs:
         return kept[1]
 
     def _alarms(self) -> list[Alarm]:
-        watching = self._parts.watching
-        return alarms_of((standing, watching.find(standing.name)) for standing in self._parts.attendance.standings())
+        """Of all sites: judged anew where something of them changed. An alarm that goes on began when it began."""
+        watching, found = self._parts.watching, []
+        standings = list(self._parts.attendance.standings())
+        for standing in standings:
+            counts, kept = self._counts(standing), self._alarmed.get(standing.name)
+            if kept is None or kept[0] != counts:
+                since_s = {} if kept is None else {alarm.code: alarm.since_s for alarm in kept[1]}
+                alarms = alarms_of([(standing, watching.find(standing.name))])
+                alarms = [msgspec.structs.replace(one, since_s=since_s.get(one.code, one.since_s)) for one in alarms]
+                kept = self._alarmed[standing.name] = counts, alarms
+            found += kept[1]
+        if len(self._alarmed) > len(standings):
+            self._forget({standing.name for standing in standings})
+        return in_order(found)
+
+    def _forget(self, but: Collection[str]) -> None:
+        """Lets go of sites that are no more."""
+        for kept in (self._alarmed, self._rows):
+            for name in kept.keys() - but:
+                del kept[name]
 
 
 def row_of(standing: Standing, watched: Watched) -> LiveRow:

@@ -90,7 +90,7 @@ class ModelVerbs:
     def __init__(self, parts: Parts, room: BlobRoom) -> None:
         self._parts = parts
         self._room = room
-        self._quality = Quality(room.blobs)
+        self._quality = Quality(room)
 
     def verbs(self) -> tuple[Verb, ...]:
         """The table's rows."""

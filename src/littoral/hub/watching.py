@@ -112,15 +112,29 @@ class _Result(msgspec.Struct):
 
 
 @dataclass(slots=True)
-class Interval:
-    """What was answered in some seconds: by way, the latencies of some of the answers."""
+class Totals:
+    """How many answers there were, of these with a deadline, late, escalated, degraded."""
 
-    latencies: dict[str, list[float]] = field(default_factory=dict)
     answers: int = 0
     late: int = 0
     timed: int = 0
     escalated: int = 0
     degraded: int = 0
+
+    def take_off(self, other: Totals) -> None:
+        """Without what was counted there."""
+        self.answers -= other.answers
+        self.late -= other.late
+        self.timed -= other.timed
+        self.escalated -= other.escalated
+        self.degraded -= other.degraded
+
+
+@dataclass(slots=True)
+class Interval(Totals):
+    """What was answered in some seconds: by way, the latencies of some of the answers."""
+
+    latencies: dict[str, list[float]] = field(default_factory=dict)
     link_bytes_per_s: float | None = None
     link_truth_bytes_per_s: float | None = None
 
@@ -135,6 +149,7 @@ class Watched:
         self.telling: Telling | None = None
         self.told_s = 0.0
         self.intervals: dict[int, Interval] = {}
+        self.totals = Totals()
         self._newest = 0
         self.spark: deque[float] = deque(maxlen=SPARK_MAX)
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT_MAX)
@@ -158,13 +173,15 @@ class Watched:
         """One answer."""
         interval = self._at(at_s)
         if interval is not None:
-            interval.answers += 1
-            interval.degraded += result.degraded
-            interval.escalated += result.site not in ("", site)
+            timed = result.latency_ms is not None and result.deadline_ms is not None
+            late = timed and (result.latency_ms or 0.0) > (result.deadline_ms or 0.0)
+            for counts in (interval, self.totals):
+                counts.answers += 1
+                counts.degraded += result.degraded
+                counts.escalated += result.site not in ("", site)
+                counts.timed += timed
+                counts.late += late
             if result.latency_ms is not None:
-                if result.deadline_ms is not None:
-                    interval.timed += 1
-                    interval.late += result.latency_ms > result.deadline_ms
                 latencies = interval.latencies.setdefault(way_of(result, site), [])
                 if len(latencies) < LATENCIES_MAX:
                     latencies.append(result.latency_ms)
@@ -183,7 +200,7 @@ class Watched:
         if number > self._newest:
             self._newest = number
             for old in [each for each in self.intervals if each <= number - INTERVALS_MAX]:
-                del self.intervals[old]
+                self.totals.take_off(self.intervals.pop(old))
         if number <= self._newest - INTERVALS_MAX:
             return None
         return self.intervals.setdefault(number, Interval())
@@ -255,12 +272,9 @@ def series_of(watched: Watched) -> dict[str, Any]:
 
 def promises_of(watched: Watched) -> dict[str, Any]:
     """How the promises stand over what is kept; None where there is nothing to say."""
-    intervals = watched.intervals.values()
-    answers = sum(interval.answers for interval in intervals)
-    timed = sum(interval.timed for interval in intervals)
-    late = sum(interval.late for interval in intervals)
-    escalated = sum(interval.escalated for interval in intervals)
-    degraded = sum(interval.degraded for interval in intervals)
+    totals = watched.totals
+    answers, timed, late = totals.answers, totals.timed, totals.late
+    escalated, degraded = totals.escalated, totals.degraded
     cascades = watched.telling.cascades if watched.telling is not None else []
     escalation_max = min((cascade.escalation_max for cascade in cascades), default=None)
     return {
