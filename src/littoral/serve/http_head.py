@@ -43,6 +43,7 @@ class Head:
     accept_encoding: str
     deadline_ms: float | None
     key: str | None
+    accepts_html: bool = False
     call: Any = None
 
 
@@ -124,6 +125,7 @@ def _read(raw: bytes, limits: HttpLimits) -> Head:
         accept_encoding=_text(get(b"accept-encoding")).lower(),
         deadline_ms=_deadline_ms(get(b"littoral-deadline-ms")),
         key=_key(get(b"authorization"), get(b"x-api-key")),
+        accepts_html=b"text/html" in get(b"accept", b"").lower(),
     )
 
 

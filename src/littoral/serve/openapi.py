@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from littoral.serve.openapi_schemas import SCHEMAS, Schema, ref
+from littoral.serve.page import TYPES
 
 _ERRORS: Final = {
     "400": "The request is wrong; the message says what to mend.",
@@ -84,7 +85,23 @@ def _fixed_paths() -> dict[str, Any]:
     """The paths without a model's name."""
     return {
         "/": {
-            "get": _operation("hint", "Where to start", _answers("text/plain", {"type": "string"}), open_to_all=True)
+            "get": _operation(
+                "root",
+                "A page for browsers, for others where to start",
+                {**_answers("text/plain", {"type": "string"}), **_answers("text/html", {"type": "string"})},
+                open_to_all=True,
+            )
+        },
+        **{
+            f"/{name}": {
+                "get": _operation(
+                    f"page{number}",
+                    "A file of the page",
+                    _answers(kind.decode().partition(";")[0], {"type": "string"}),
+                    open_to_all=True,
+                )
+            }
+            for number, (name, kind) in enumerate(TYPES.items())
         },
         "/metrics": {
             "get": _operation(

@@ -12,6 +12,7 @@ from littoral.core.errors import Denied, Invalid, LittoralError, NotFound, Unava
 from littoral.core.ident import check_name, is_version
 from littoral.monitor.meters import CONTENT_TYPE
 from littoral.net.frame import Buffer
+from littoral.serve import page
 from littoral.serve import rest_views as views
 from littoral.serve.dataplane import DataPlane
 from littoral.serve.http_body import inflate, too_large
@@ -42,6 +43,7 @@ _INLINE_BYTES_MAX: Final = 4096
 _COMPRESS_INLINE_BYTES_MAX: Final = 32 * 1024
 _HINT: Final = (
     b"Littoral speaks the Open Inference Protocol.\n"
+    b"GET  /                            a page, in a browser\n"
     b"GET  /v2                          who answers\n"
     b"POST /v2/repository/index         which models there are\n"
     b"POST /v2/models/MODEL/predict     a picture in, labels or boxes out\n"
@@ -83,7 +85,8 @@ class Rest:
         self._admit = admit
         self._metrics = metrics
         self._fixed: dict[tuple[str, ...], dict[str, Call]] = {
-            ("",): _get(self._hint, open_to_all=True),
+            ("",): _get(self._root, open_to_all=True),
+            **{(name,): _get(self._page, open_to_all=True) for name in page.TYPES},
             ("v2",): _get(self._server),
             ("v2", "health", "live"): _get(self._live, open_to_all=True),
             ("v2", "health", "ready"): _get(self._ready, open_to_all=True),
@@ -241,8 +244,14 @@ class Rest:
     def _predict(self, head: Head, call: Call, body: Buffer) -> Reply | Pending:
         return predict(self._plane, call.model, call.version, head, body)
 
-    def _hint(self, head: Head, call: Call, body: Buffer) -> Reply:
-        return Reply(200, [_HINT], TEXT)
+    def _root(self, head: Head, call: Call, body: Buffer) -> Reply:
+        """The page for a browser, a hint for everybody else."""
+        if head.accepts_html:
+            return page.page_file("index.html", more=b"Vary: Accept\r\n")
+        return Reply(200, [_HINT], TEXT, b"Vary: Accept\r\n")
+
+    def _page(self, head: Head, call: Call, body: Buffer) -> Reply:
+        return page.page_file(head.path[0])
 
     def _server(self, head: Head, call: Call, body: Buffer) -> Reply:
         return json_reply(views.server(self._plane.server_metadata()))
