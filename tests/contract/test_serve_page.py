@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,9 +99,9 @@ def test_it_shows_models_speed_where_requests_ran_and_the_link(browser: Browser,
         for path, _ in builtin.pictures()[:12]:
             client.predict("surface-little", path, deadline_ms=20_000)
 
-        # then it tells how many and how fast, by which model, where, and how the link is
-        expect(page.locator("#p50")).to_contain_text(" ms")
+        # then it counts them, wherever they ran, and tells by which model, where, and how the link is
         row = page.get_by_role("row", name="surface-little@1")
+        expect(row.get_by_role("cell").nth(5)).to_have_text(re.compile(r"^(1[2-9]|[2-9]\d)$"))
         expect(row).to_contain_text("● ready")
         expect(row).to_contain_text("none")
         expect(page.get_by_role("heading", name="Where requests ran").locator("..")).to_contain_text("here")

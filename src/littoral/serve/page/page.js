@@ -59,10 +59,23 @@ const rows = (sample, name) => sample.figures.get(`littoral_${name}`) || [];
 const is = (labels, wanted) => Object.entries(wanted).every(([label, value]) => labels[label] === value);
 const sum = (sample, name, wanted = {}) => rows(sample, name).reduce((all, [labels, value]) => all + (is(labels, wanted) ? value : 0), 0);
 
-function during(name, wanted = {}) {
-  const first = samples[0], last = samples[samples.length - 1];
-  return samples.length < 2 ? 0 : Math.max(sum(last, name, wanted) - sum(first, name, wanted), 0);
+// Answers: what ran here, and what an upstream or a divided model answered alone. The halves of a divided model are no
+// models of their own. Of several versions the newest (no version given) has what went upstream, which has none.
+function answers(sample, { model, version, whole = true } = {}) {
+  let all = 0;
+  for (const [labels, value] of rows(sample, "requests_total")) {
+    if (labels.outcome !== "ok" || labels.model.includes("@")) continue;
+    if ((!model || labels.model === model) && (!version || labels.version === version)) all += value;
+  }
+  if (!whole) return all;
+  for (const [labels, value] of rows(sample, "placed_requests_total")) {
+    if ((labels.route === "offload" || labels.route === "split") && (!model || labels.model === model)) all += value;
+  }
+  return all;
 }
+const meanwhile = (figure) => samples.length < 2 ? 0 : Math.max(figure(samples[samples.length - 1]) - figure(samples[0]), 0);
+const during = (name, wanted = {}) => meanwhile((sample) => sum(sample, name, wanted));
+const missed = (sample) => rows(sample, "requests_total").reduce((all, [labels, value]) => all + (labels.outcome === "ok" || labels.model.includes("@") ? 0 : value), 0);
 const seconds = () => samples.length < 2 ? 0 : samples[samples.length - 1].s - samples[0].s;
 
 // A quantile of what came during the last minute, by the histogram's buckets; NaN where nothing came.
@@ -111,33 +124,35 @@ const state = ([kind, word]) => make("span", word, `state ${kind}`);
 function fill(place, made) { at(place).replaceChildren(...made); }
 
 function tiles(last) {
-  const s = seconds(), answered = during("requests_total", { outcome: "ok" }), asked = during("requests_total");
+  const s = seconds(), answered = meanwhile(answers), failed = meanwhile(missed);
   say("rate", s ? `${short(answered / s)} / s` : "–");
-  const each = samples.slice(1).map((one, n) => Math.max(sum(one, "requests_total", { outcome: "ok" }) - sum(samples[n], "requests_total", { outcome: "ok" }), 0) / Math.max(one.s - samples[n].s, 0.1));
+  const each = samples.slice(1).map((one, n) => Math.max(answers(one) - answers(samples[n]), 0) / Math.max(one.s - samples[n].s, 0.1));
   fill("rate-line", each.length > 1 ? [spark(each)] : []);
   const ms = (share) => quantile("request_seconds", share) * 1e3;
   const some = Number.isFinite(ms(0.5));
   say("p50", some ? `${short(ms(0.5))} ms` : "–");
-  say("p99", some ? `99 of 100 within ${short(ms(0.99))} ms` : "no answer in the last minute");
+  say("p99", some ? `99 of 100 within ${short(ms(0.99))} ms` : "nothing ran here in the last minute");
   say("queue", count(sum(last, "queue_length")));
   const wait = quantile("queue_seconds", 0.99) * 1e3;
   say("wait", Number.isFinite(wait) ? `99 of 100 waited at most ${short(wait)} ms` : "nothing waited in the last minute");
-  say("failed", count(asked - answered));
-  say("late", s ? `of ${count(asked)} in the last ${Math.round(s)} s; ${count(during("requests_late_total"))} late` : "nothing was seen yet");
+  say("failed", count(failed));
+  say("late", s ? `of ${count(answered + failed)} in the last ${Math.round(s)} s; ${count(during("requests_late_total"))} late` : "nothing was seen yet");
 }
 
 function models(index, last) {
+  const newest = new Map(index.map((one) => [one.name, one.version]));
   fill("models", index.map((one) => {
-    const who = { model: one.name, version: one.version }, s = seconds(), row = make("tr");
+    const who = { model: one.name, version: one.version }, whole = newest.get(one.name) === one.version;
+    const all = (sample) => answers(sample, { ...who, whole }), s = seconds(), row = make("tr");
     const name = make("th", `${one.name}@${one.version}`);
     name.scope = "row";
     const how = make("td");
     how.append(state(STATES[one.state] || ["off", one.state.toLowerCase()]));
     if (one.reason) how.append(make("div", one.reason, "small dim"));
     const numbers = [
-      s ? short(during("requests_total", { ...who, outcome: "ok" }) / s) : "–",
+      s ? short(meanwhile(all) / s) : "–",
       short(quantile("request_seconds", 0.5, who) * 1e3), short(quantile("request_seconds", 0.99, who) * 1e3),
-      count(sum(last, "queue_length", who)), count(sum(last, "requests_total", { ...who, outcome: "ok" })),
+      count(sum(last, "queue_length", who)), count(all(last)),
       count(sum(last, "requests_late_total", who)),
     ];
     const failed = rows(last, "requests_total").filter(([labels, value]) => is(labels, who) && labels.outcome !== "ok" && value > 0);
@@ -153,7 +168,7 @@ function where(last) {
   for (const [labels, value] of rows(last, "placed_requests_total")) routes.set(labels.route, (routes.get(labels.route) || 0) + value);
   for (const [labels, value] of rows(last, "degraded_answers_total")) reasons.set(labels.reason, (reasons.get(labels.reason) || 0) + value);
   const gone = [...routes].filter(([, value]) => value > 0).sort((a, b) => b[1] - a[1]);
-  const all = sum(last, "requests_total", { outcome: "ok" });
+  const all = answers(last);
   const told = gone.map(([route, value]) => ({ name: ROUTES[route] || route, value }));
   if (told.length) fill("where", [bars(told, "")]);
   else if (all) fill("where", [bars([{ name: "here", value: all }], "")]);
