@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from littoral.cli.options import HourlyBytes, Share, json_option
+from littoral.cli.options import HourlyBytes, Share, json_option, trace_option
 from littoral.core.units import byte_count
 from littoral.monitor.log import LEVELS
 
@@ -72,6 +72,7 @@ def command() -> None:
 @click.option("--report-s", default=10.0, show_default=True, type=click.FloatRange(1), help="Seconds between reports.")
 @click.option("--metered", default="never", show_default=True, metavar="WHEN", help="always, or times: 07:00-19:00.")
 @click.option("--outbox-limit-mb", type=click.FloatRange(min=1), metavar="N", help="Disk for events. [default: 480]")
+@trace_option
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="From where to log.")
 @json_option
 def run(
@@ -101,6 +102,7 @@ def run(
     report_s: float,
     metered: str,
     outbox_limit_mb: float | None,
+    trace: bool,
     log_level: str,
     as_json: bool,
 ) -> None:
@@ -132,13 +134,16 @@ def run(
         metered=metered,
         outbox_bytes_max=None if outbox_limit_mb is None else byte_count(f"{outbox_limit_mb}MB"),
     )
-    _run(settings, as_json=as_json)
+    _run(settings, trace=trace, as_json=as_json)
 
 
-def _run(settings: EdgeSettings, *, as_json: bool) -> None:
+def _run(settings: EdgeSettings, *, trace: bool, as_json: bool) -> None:
+    from dataclasses import replace
+
     from littoral.edge.edge import Edge
     from littoral.serve.running import run_process
 
+    settings = replace(settings, trace=trace)
     run_process(lambda: Edge(settings), on_ready=lambda standing: _tell(standing, settings.mqtt, as_json=as_json))
 
 

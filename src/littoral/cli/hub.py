@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from littoral.cli.options import json_option
+from littoral.cli.options import json_option, trace_option
 from littoral.monitor.log import LEVELS
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def init(
     "--models-limit-mb", type=click.FloatRange(min=0.001), metavar="N", help="Memory for models in MB. [default: none]"
 )
 @_database
+@trace_option
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="From where to log.")
 @json_option
 def run(
@@ -113,6 +114,7 @@ def run(
     mqtt: str | None,
     models_limit_mb: float | None,
     database: str | None,
+    trace: bool,
     log_level: str,
     as_json: bool,
 ) -> None:
@@ -137,6 +139,7 @@ def run(
         http_port=None if serve == "none" else http_port,
         grpc_port=None if serve == "none" else grpc_port,
         serve_all=serve == "all",
+        trace=trace,
         mqtt=mqtt or "",
         models_bytes_max=None if models_limit_mb is None else byte_count(f"{models_limit_mb}MB"),
     )

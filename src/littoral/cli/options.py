@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 
+trace_option = click.option(
+    "--trace", is_flag=True, help="Tell OpenTelemetry each request's steps; its OTEL_ variables say where to."
+)
+
 url_option = click.option(
     "--url",
     metavar="URL",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from littoral.cli.options import HourlyBytes, Share, json_option, read_api_key
+from littoral.cli.options import HourlyBytes, Share, json_option, read_api_key, trace_option
 from littoral.cli.tls_options import TlsGiven, door_tls, door_tls_options, upstream_tls, upstream_tls_options
 from littoral.core.units import byte_count
 from littoral.monitor.log import LEVELS
@@ -71,6 +71,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
     help="Where to keep what was measured of models. [default: the user's cache]",
 )
 @click.option("--site", metavar="NAME", help="This server's name in answers. [default: the machine's name]")
+@trace_option
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="From where to log.")
 @json_option
 def command(
@@ -91,6 +92,7 @@ def command(
     audit: float,
     cache: Path | None,
     site: str | None,
+    trace: bool,
     log_level: str,
     as_json: bool,
     **tls: Unpack[TlsGiven],
@@ -106,7 +108,6 @@ def command(
     SIGTERM or Ctrl-C stops the server: it takes no new request, answers those in flight, and exits with 0.
     """
     from littoral.core.ident import check_name
-    from littoral.edge.serving import run_node
     from littoral.edge.settings import Bounds, NodeSettings, default_site
     from littoral.monitor.log import start_log
 
@@ -129,8 +130,18 @@ def command(
         cache=cache,
         site=default_site() if site is None else check_name(site, what="site"),
     )
-    _warn(settings)
+    _serve(settings, trace=trace, as_json=as_json)
 
+
+def _serve(settings: NodeSettings, *, trace: bool, as_json: bool) -> None:
+    from dataclasses import replace
+
+    from littoral.edge.serving import run_node
+    from littoral.monitor.tracing import Tracing
+
+    if trace:
+        settings = replace(settings, tracing=Tracing.from_environment(settings.site))
+    _warn(settings)
     run_node(settings, on_ready=_print_json if as_json else _print_plain)
 
 

@@ -42,6 +42,7 @@ from littoral.fleet.twin import Report
 from littoral.identity.sealing import Sealing
 from littoral.model.release import DOCUMENT_KIND
 from littoral.monitor.log import log_of
+from littoral.monitor.tracing import Tracing
 from littoral.net.mqtt_session import Broker
 from littoral.net.pacing import read_metering
 from littoral.serve.client.tls import ClientTls
@@ -183,6 +184,7 @@ class Edge:
             may_be_empty=True,
             site=joined.membership.site,
             grace_s=settings.grace_s,
+            tracing=Tracing.from_environment(joined.membership.site) if settings.trace else None,
         )
 
     def _appliers(

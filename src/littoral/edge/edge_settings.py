@@ -46,5 +46,6 @@ class EdgeSettings:
     report_every_s: float = 10.0
     outbox_bytes_max: int | None = None
     blobs_bytes_max: int = 4_000_000_000
+    trace: bool = False
     metered: str = "never"
     grace_s: float = 10.0

@@ -87,7 +87,12 @@ class Node:
         if self._matching is not None:
             self._meters.watch(self._matching.families)
         self._plane = DataPlane(
-            self._runtime, self._repository, server_version=VERSION, placer=placer, observer=settings.observer
+            self._runtime,
+            self._repository,
+            server_version=VERSION,
+            placer=placer,
+            observer=settings.observer,
+            tracing=settings.tracing,
         )
         self._drifting = self._watch_drift() if settings.drift_every_s is not None else None
         self._beside: list[asyncio.Task[None]] = []
@@ -181,6 +186,8 @@ class Node:
         if self._matching is not None:
             await self._matching.close()
         await self._runtime.close(grace_s=grace)
+        if self._settings.tracing is not None:
+            await self._settings.tracing.close()
 
     def _match(self) -> Matching:
         from littoral.edge.upstreams import Matching
@@ -197,6 +204,7 @@ class Node:
             tls=settings.upstream_tls,
             on_correction=settings.on_correction,
             profiling=self._profiling,
+            tracing=settings.tracing,
         )
 
     def _watch_drift(self) -> Drifting:

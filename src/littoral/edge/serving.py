@@ -16,6 +16,7 @@ from littoral.core.request import InferAnswer
 from littoral.edge.node import Node, Standing
 from littoral.edge.settings import Bounds, NodeSettings
 from littoral.model.function import PythonOperator
+from littoral.monitor.tracing import Tracing
 from littoral.serve.client.tls import ClientTls
 from littoral.serve.running import run_process
 from littoral.serve.tls import Tls
@@ -41,6 +42,7 @@ class Options(TypedDict, total=False):
     bounds: Bounds
     on_correction: Callable[[InferAnswer], None] | None
     cache: Path | None
+    tracing: Tracing | None
     site: str
     grace_s: float
 

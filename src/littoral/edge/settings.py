@@ -11,6 +11,7 @@ from pathlib import Path
 from littoral.core.request import InferAnswer
 from littoral.model import builtin
 from littoral.model.function import PythonOperator
+from littoral.monitor.tracing import Tracing
 from littoral.serve.client.tls import SYSTEM, ClientTls
 from littoral.serve.dataplane import Observer
 from littoral.serve.tls import Tls
@@ -43,6 +44,7 @@ class NodeSettings:
     `cache` is the folder where models' profiles are kept (None: the user's cache); a node profiles its models where it
     has upstreams or was told a `cache`. `on_correction` is called with each answer that an upstream gives too late, on
     the node's loop; it returns at once.
+    `tracing` makes spans of what requests go through; it is closed with the node.
     One call in `drift_every_s` seconds is watched for drift (None: none is).
     `observer` is told of every answer before its caller is. `may_be_empty` starts without a model, too.
     `api_key_file` closes the doors to whoever shows no key that is in it. `tls` makes them speak TLS 1.3; `tls_peers`
@@ -68,6 +70,7 @@ class NodeSettings:
     cache: Path | None = None
     observer: Observer | None = None
     drift_every_s: float | None = 1.0
+    tracing: Tracing | None = None
     may_be_empty: bool = False
     site: str = field(default_factory=default_site)
     grace_s: float = 10.0

@@ -24,14 +24,17 @@ from littoral.model.repository import Repository
 from littoral.model.tasks.build import build_task
 from littoral.monitor.log import log_of
 from littoral.monitor.meters import Family
+from littoral.monitor.tracing import Tracing
 from littoral.plan.allowance import ShareAllowance, TimedAllowance
 from littoral.runtime.calibrating import CascadeFile, beside, read_cascade
 from littoral.runtime.cascading import Cascade
 from littoral.runtime.dividing import Dividing
-from littoral.runtime.peer import Peer
+from littoral.runtime.local_runs import LocalRuns
+from littoral.runtime.peer import Caller, Peer
 from littoral.runtime.placer import Placer
 from littoral.runtime.placing_meters import families
 from littoral.runtime.runtime import Runtime
+from littoral.runtime.traced import TracedCaller, TracedRuns
 from littoral.serve.client.answer import ModelFacts
 from littoral.serve.client.tls import SYSTEM, ClientTls
 from littoral.serve.upstream import Foreign, Upstream
@@ -63,9 +66,11 @@ class Matching:
         tls: ClientTls = SYSTEM,
         on_correction: Callable[[InferAnswer], None] | None = None,
         profiling: Profiling | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._upstreams = [Upstream(url, api_key=api_key, tls=tls) for url in urls]
-        peers = [Peer(upstream.url, upstream, clock=clock, chance=Random()) for upstream in self._upstreams]
+        peers = [Peer(it.url, _called(it, tracing), clock=clock, chance=Random()) for it in self._upstreams]
+        runs: LocalRuns = runtime if tracing is None else TracedRuns(runtime, tracing)
         self._runtime = runtime
         self._repository = repository
         self._folders = tuple(folders)
@@ -73,7 +78,7 @@ class Matching:
         self._has: dict[str, frozenset[Key]] = {}
         self._away: set[str] = set()
         self._told: dict[tuple[str, ...], str] = {}
-        self.placer = Placer(runtime, peers, clock=clock)
+        self.placer = Placer(runs, peers, clock=clock)
         self.dividing = Dividing(runtime, clock=clock)
         self.placer.dividing = self.dividing
         self._profiling = profiling
@@ -276,6 +281,10 @@ class Matching:
         if self._told.get(topic) != sentence:
             self._told[topic] = sentence
             (_LOG.warning if warning else _LOG.info)(sentence)
+
+
+def _called(upstream: Upstream, tracing: Tracing | None) -> Caller:
+    return upstream if tracing is None else TracedCaller(upstream, upstream.url, tracing)
 
 
 def _alike(model: Model, facts: ModelFacts) -> bool:

@@ -27,6 +27,7 @@ from littoral.model.release import Release
 from littoral.model.repository import ModelSource, Repository
 from littoral.monitor.log import log_of
 from littoral.monitor.meters import Meters
+from littoral.monitor.tracing import Tracing
 from littoral.runtime.runtime import Runtime
 from littoral.serve.dataplane import DataPlane
 from littoral.serve.grpc import GrpcDoor
@@ -58,7 +59,8 @@ class Serving:
         self._runtime = Runtime(
             site=settings.file.name, clock=parts.clock, meters=meters, models_bytes_max=settings.models_bytes_max
         )
-        self._plane = _Plane(self._runtime, Repository(()), server_version=VERSION)
+        self._tracing = Tracing.from_environment(settings.file.name) if settings.trace else None
+        self._plane = _Plane(self._runtime, Repository(()), server_version=VERSION, tracing=self._tracing)
         self._serves: dict[str, Release] = {}
         self._refused: dict[str, str] = {}
         self._stands_in: dict[str, frozenset[str]] = {}
@@ -94,6 +96,8 @@ class Serving:
         self._http = self._grpc = None
         await asyncio.gather(*(door.stop(grace_s=grace_s) for door in doors))
         await self._runtime.close(grace_s=grace_s)
+        if self._tracing is not None:
+            await self._tracing.close()
 
     async def bring_up_to_date(self) -> None:
         """Loads and unloads until what is served is what should be; one that does not load stops no other."""

@@ -50,6 +50,7 @@ class HubSettings:
     mqtt: str = field(default="", repr=False)
     models_bytes_max: int | None = None
     presence: Rules = field(default_factory=Rules)
+    trace: bool = False
     grace_s: float = 5.0
     faults: Faults | None = None
 

@@ -21,6 +21,7 @@ from littoral.runtime.runtime import Runtime
 from littoral.runtime.statistics import ModelStatistics
 
 if TYPE_CHECKING:
+    from littoral.monitor.tracing import Tracing
     from littoral.runtime.corrections import Corrections
     from littoral.runtime.placer import Placer
     from littoral.runtime.tails import Tails
@@ -97,14 +98,22 @@ class DataPlane:
         server_version: str,
         placer: Placer | None = None,
         observer: Observer | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
-        """With a `placer`, requests may be answered by upstreams; without one all are answered here."""
+        """With a `placer`, requests may be answered by upstreams; without one all are answered here.
+
+        The `observer` is told of each answer; `tracing` makes a span of each step.
+        """
         self._runtime = runtime
         self._repository = repository
         self._server_version = server_version
         self._placer = placer
         begin: Begin = runtime.begin if placer is None else placer.begin
-        self._whole = begin if observer is None else _observed(begin, observer)
+        if tracing is not None:
+            begin = tracing.step("run" if placer is None else "place", begin)
+        begin = begin if observer is None else _observed(begin, observer)
+        self._whole = begin if tracing is None else tracing.door(begin)
+        self._part: Begin = self._tail if tracing is None else tracing.door(self._tail)
         self._tails: Tails | None = None
 
     @property
@@ -161,7 +170,7 @@ class DataPlane:
         A request that is wrong, or cannot finish in time, is refused here and now.
         """
         if BLOCK in request.parameters:
-            return self._tail(request)
+            return self._part(request)
         return self._whole(request)
 
     @property

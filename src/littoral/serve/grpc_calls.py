@@ -11,6 +11,7 @@ from typing import Any
 from littoral.core.clock import Clock
 from littoral.core.errors import Denied, Expired, Invalid, LittoralError, Overloaded
 from littoral.monitor.log import log_of
+from littoral.monitor.tracing import incoming
 from littoral.net.frame import Buffer
 from littoral.net.oip_grpc import WHOLE_BYTES_MAX, Parts
 from littoral.serve.body_memory import BodyMemory
@@ -190,7 +191,7 @@ class Calls:
     def _run(self, call: Call, method: Unary, message: Buffer) -> None:
         call.late_from_s = None
         try:
-            result = method.begin(message, call.budget_ms(self.clock))
+            result = _begun(method, message, call.budget_ms(self.clock), call.head.traceparent)
             if not isinstance(result, asyncio.Future):
                 self._answer(call, method, result)
                 return
@@ -317,3 +318,11 @@ def _not_admitted(head: CallHead) -> Denied:
     if head.key is None:
         return Denied("key_missing", "This server asks for a key. Send `authorization: Bearer KEY`.", anonymous=True)
     return Denied("key_unknown", "This key is not known here. Ask the operator for one.", anonymous=True)
+
+
+def _begun(method: Unary, message: Buffer, budget_ms: float | None, traceparent: str) -> Any:
+    """A call begins, within its caller's trace where it names one."""
+    if not traceparent:
+        return method.begin(message, budget_ms)
+    with incoming(traceparent):
+        return method.begin(message, budget_ms)

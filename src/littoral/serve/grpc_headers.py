@@ -37,6 +37,7 @@ class CallHead:
     encoding: str = "identity"
     key: str | None = None
     refusal: bytes | None = None
+    traceparent: str = ""
 
 
 def read_head(fields: Fields) -> CallHead | None:
@@ -74,7 +75,8 @@ def read_head(fields: Fields) -> CallHead | None:
             refusal = HEAD + trailers(INVALID_ARGUMENT, "grpc-timeout must be up to eight digits and a unit.")
             return CallHead(path, refusal=refusal)
         budget_ms = int(matched[1]) * _UNITS_MS[matched[2]]
-    return CallHead(path, budget_ms, encoding, _key(known.get(b"authorization"), known.get(b"x-api-key")))
+    key = _key(known.get(b"authorization"), known.get(b"x-api-key"))
+    return CallHead(path, budget_ms, encoding, key, traceparent=known.get(b"traceparent", b"").decode("latin-1"))
 
 
 def _key(authorization: bytes | None, api_key: bytes | None) -> str | None:

@@ -44,6 +44,7 @@ class Head:
     deadline_ms: float | None
     key: str | None
     accepts_html: bool = False
+    traceparent: str = ""
     call: Any = None
 
 
@@ -62,7 +63,7 @@ class HeadReader:
         head = self._kept.get(raw)
         if head is None:
             head = _read(raw, self._limits)
-            if len(raw) <= _KEPT_BYTES_MAX:
+            if len(raw) <= _KEPT_BYTES_MAX and not head.traceparent:  # a trace's head never comes again
                 if len(self._kept) >= HEADS_KEPT_MAX:
                     self._kept.clear()
                 self._kept[raw] = head
@@ -126,6 +127,7 @@ def _read(raw: bytes, limits: HttpLimits) -> Head:
         deadline_ms=_deadline_ms(get(b"littoral-deadline-ms")),
         key=_key(get(b"authorization"), get(b"x-api-key")),
         accepts_html=b"text/html" in get(b"accept", b"").lower(),
+        traceparent=_text(get(b"traceparent")),
     )
 
 

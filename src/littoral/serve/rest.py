@@ -11,6 +11,7 @@ from typing import Any, Final
 from littoral.core.errors import Denied, Invalid, LittoralError, NotFound, Unavailable
 from littoral.core.ident import check_name, is_version
 from littoral.monitor.meters import CONTENT_TYPE
+from littoral.monitor.tracing import incoming
 from littoral.net.frame import Buffer
 from littoral.serve import page
 from littoral.serve import rest_views as views
@@ -239,9 +240,15 @@ class Rest:
 
     def _infer(self, head: Head, call: Call, body: Buffer) -> Reply | Pending:
         self._check_json_size(head, body)
+        if head.traceparent:
+            with incoming(head.traceparent):
+                return infer(self._plane, call.model, call.version, head, body)
         return infer(self._plane, call.model, call.version, head, body)
 
     def _predict(self, head: Head, call: Call, body: Buffer) -> Reply | Pending:
+        if head.traceparent:
+            with incoming(head.traceparent):
+                return predict(self._plane, call.model, call.version, head, body)
         return predict(self._plane, call.model, call.version, head, body)
 
     def _root(self, head: Head, call: Call, body: Buffer) -> Reply:

@@ -14,6 +14,7 @@ from littoral.core.errors import Conflict, Corrupt, Invalid, LittoralError, NotF
 from littoral.core.request import InferAnswer, InferRequest
 from littoral.core.tensor import Array, Tensor, TensorSpec
 from littoral.model.tasks.task import IMAGE, Task
+from littoral.monitor.tracing import outgoing
 from littoral.serve.client.address import read_address
 from littoral.serve.client.answer import ModelFacts
 from littoral.serve.client.async_client import async_wire
@@ -132,6 +133,9 @@ class Upstream:
         )
 
     async def _exchange(self, ask: Ask, timeout_s: float) -> Reply:
+        traced = outgoing()
+        if traced:
+            ask = replace(ask, headers=(*ask.headers, *traced))
         reply = await self._wire.send(ask, timeout_s)
         error: LittoralError | None = self._dialect.error(reply)
         if error is not None:

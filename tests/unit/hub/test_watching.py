@@ -123,3 +123,14 @@ def test_what_does_not_fit_is_not_shown_and_disturbs_nothing(body: bytes) -> Non
 def test_only_a_small_jpeg_becomes_a_picture(picture: str, shown: bool) -> None:
     told = watched(event("inference", BEGIN_S, picture=picture))
     assert (told.recent[0]["picture"] is not None) is shown
+
+
+def test_what_is_older_than_is_kept_counts_for_no_promise_any_more() -> None:
+    # given a late answer, and a quarter of an hour later one that was in time
+    late = event("inference", BEGIN_S, latency_ms=30.0, deadline_ms=20.0)
+    good = event("inference", BEGIN_S + INTERVALS_MAX * INTERVAL_S + 60, latency_ms=10.0, deadline_ms=20.0)
+    told = watched(late, good, now_s=BEGIN_S + 10_000)
+
+    # then only the newer one counts
+    assert promises_of(told)["on_time_share"] == 1.0
+    assert told.totals.answers == 1
