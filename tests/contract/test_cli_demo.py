@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -176,3 +177,27 @@ def _at_work_in(folder: Path) -> list[list[str]]:
         except psutil.Error:
             continue
     return found
+
+
+@pytest.mark.skipif(find_spec("cv2") is not None, reason="OpenCV is installed here")
+@pytest.mark.parametrize("source", [("--video", "film.avi"), ("--camera", "0")])
+def test_a_video_or_a_camera_without_its_extra_is_refused_by_name(source: tuple[str, str]) -> None:
+    done = littoral("demo", "--headless", *source)
+
+    assert done.status == 8
+    assert "error extra_missing: " in done.err
+    assert "pip install 'littoral[video]'" in done.err
+
+
+def test_two_sources_of_pictures_are_one_too_many(tmp_path: Path) -> None:
+    done = littoral("demo", "--images", tmp_path, "--camera", "0")
+
+    assert done.status == 2
+    assert "Choose one of --images, --video and --camera." in done.err
+
+
+def test_a_folder_without_pictures_is_named_before_anything_starts(tmp_path: Path) -> None:
+    done = littoral("demo", "--headless", "--images", tmp_path)
+
+    assert done.status == 3
+    assert f"{tmp_path} holds no picture." in done.err

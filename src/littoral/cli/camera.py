@@ -15,7 +15,10 @@ LATE_SLACK_MS = 50.0  # a caller on the same machine waits for its own turn, too
 
 @dataclass(slots=True)
 class Seen:
-    """What became of the pictures of one camera; `ids` are those that were answered."""
+    """What became of the pictures of one camera; `ids` are those that were answered.
+
+    `said` counts how often a picture, by its place, got a label, of answers that were not degraded.
+    """
 
     sent: int = 0
     answered: int = 0
@@ -23,14 +26,16 @@ class Seen:
     degraded: int = 0
     away: int = 0
     right: int = 0
+    labelled: bool = False
     failed: dict[str, int] = field(default_factory=dict)
     latencies_ms: list[float] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
     ran_at: dict[str, int] = field(default_factory=dict)
+    said: dict[tuple[int, str], int] = field(default_factory=dict)
 
 
 class Camera:
-    """Asks `url()` for each picture in turn; one that finds nobody there waits for the next picture."""
+    """Asks `url()` for each picture in turn, from the `first` on; one that finds nobody there waits for the next."""
 
     def __init__(
         self,
@@ -41,10 +46,12 @@ class Camera:
         model: str,
         pictures_per_s: Callable[[], float],
         deadline_ms: float,
+        first: int = 0,
     ) -> None:
         self.name = name
         self.seen = Seen()
-        self._pictures = tuple(pictures)
+        self._pictures = pictures
+        self._first = first
         self._url = url
         self._model = model
         self._pictures_per_s = pictures_per_s
@@ -74,7 +81,8 @@ class Camera:
                 await client.close()
 
     async def _ask(self, client: AsyncClient, url: str, number: int) -> None:
-        picture, truth = self._pictures[number % len(self._pictures)]
+        place = (self._first + number) % len(self._pictures)
+        picture, truth = self._pictures[place]
         request_id = f"{self.name}/{number}"
         seen = self.seen
         seen.sent += 1
@@ -95,5 +103,8 @@ class Camera:
         seen.latencies_ms.append(took_ms)
         seen.late += took_ms > self._deadline_ms + LATE_SLACK_MS
         seen.degraded += found.degraded
+        seen.labelled |= bool(truth)
         seen.right += found.label == truth
+        if not found.degraded:
+            seen.said[place, found.label] = seen.said.get((place, found.label), 0) + 1
         seen.ran_at[found.site] = seen.ran_at.get(found.site, 0) + 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,8 @@ class _Tally:
 @click.option("--headless", is_flag=True, help="Say nothing of the page; exit with 0 only if every promise was kept.")
 @click.option("--port", default=0, type=click.IntRange(0, 65535), metavar="N", help="The page's port. [default: any]")
 @click.option("--images", metavar="DIR", type=_PATH, help="Pictures for the cameras. [default: the built-in ones]")
+@click.option("--video", metavar="FILE", type=_PATH, help="A video's frames for the cameras; needs [video].")
+@click.option("--camera", metavar="N", type=click.IntRange(0), help="What this machine's camera N sees; needs [video].")
 @click.option("--trace", metavar="FILE", type=_PATH, help="The links' rate: lines of seconds and Mbit/s.")
 @click.option("--little", metavar="MODEL", type=_PATH, help="The edges' model. [default: surface-little]")
 @click.option("--big", metavar="MODEL", type=_PATH, help="The hub's model. [default: surface-big]")
@@ -53,6 +55,8 @@ def command(
     headless: bool,
     port: int,
     images: Path | None,
+    video: Path | None,
+    camera: int | None,
     trace: Path | None,
     little: Path | None,
     big: Path | None,
@@ -66,7 +70,10 @@ def command(
     if single:
         _one_server(count, seconds, as_json=as_json)
         return
-    wish = _wish(seconds, port=port, images=images, trace=trace, little=little, big=big, headless=headless)
+    if sum(source is not None for source in (images, video, camera)) > 1:
+        raise click.UsageError("Choose one of --images, --video and --camera.")
+    wish = _wish(seconds, port=port, trace=trace, little=little, big=big, headless=headless)
+    wish = replace(wish, images=images, video=video, camera=camera)
     summary = _run(wish)
     _show(summary, as_json=as_json)
     if headless and not summary["kept"]:
@@ -78,7 +85,6 @@ def _wish(
     seconds: float | None,
     *,
     port: int,
-    images: Path | None,
     trace: Path | None,
     little: Path | None,
     big: Path | None,
@@ -110,7 +116,6 @@ def _wish(
     click.echo("Starting a hub, three edges and their cameras ...", err=True)
     return Wish(
         30.0 if headless and seconds is None else seconds,
-        images=images,
         trace=weather,
         little=little,
         big=big,
@@ -153,6 +158,9 @@ def _show(summary: dict[str, Any], *, as_json: bool) -> None:
             "ran at": share,
             "time": f"p50 {summary['latency_ms_p50']} ms, p99 {summary['latency_ms_p99']} ms",
             "right": "unknown" if summary["accuracy"] is None else f"{summary['accuracy']:.1%}",
+            "lost": "nothing promised"
+            if summary["lost"] is None
+            else f"{summary['lost']} that the big model has right; up to {summary['lost_share_max']:.0%} are promised",
             "events": f"{summary['events']} here, {summary['events_twice']} twice, {summary['events_missing']} missing",
             "memory": f"{summary['memory_mb']} MB in all processes",
             "promises": ", ".join(

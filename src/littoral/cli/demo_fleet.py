@@ -16,6 +16,9 @@ from typing import Any
 import psutil
 
 from littoral.cli.camera import Camera
+from littoral.cli.demo_accuracy import Picture, judge_accuracy
+from littoral.cli.demo_pictures import shown
+from littoral.cli.demo_summary import said, summary
 from littoral.cli.fleet_watch import result_ids, until
 from littoral.cli.laptop import Laptop, LaptopSite, SitePlan
 from littoral.model import builtin
@@ -23,6 +26,7 @@ from littoral.net.weather import Forecast, Weather
 
 DEADLINE_MS = 2000.0
 SETTLE_S_MAX = 30.0
+APART = 7  # pictures between what two cameras show
 FOLDER = "littoral-demo-"
 LITTLE, BIG = "surface-little", "surface-big"
 
@@ -51,6 +55,8 @@ class Wish:
 
     seconds: float | None = None
     images: Path | None = None
+    video: Path | None = None
+    camera: int | None = None
     trace: Forecast | None = None
     little: Path | None = None
     big: Path | None = None
@@ -63,7 +69,10 @@ async def run_fleet(wish: Wish, stopping: asyncio.Event) -> dict[str, Any]:
     plans = PLANS if wish.trace is None else tuple(replace(plan, forecast=wish.trace) for plan in PLANS)
     models = (wish.little or builtin.path() / LITTLE, wish.big or builtin.path() / BIG)
     await asyncio.to_thread(_sweep)
-    with tempfile.TemporaryDirectory(prefix=f"{FOLDER}{os.getpid()}-") as folder:
+    with (
+        shown(images=wish.images, video=wish.video, camera=wish.camera) as pictures,
+        tempfile.TemporaryDirectory(prefix=f"{FOLDER}{os.getpid()}-") as folder,
+    ):
         laptop = Laptop(Path(folder), plans, models, port=wish.port)
         began_s = time.monotonic()
         try:
@@ -72,11 +81,15 @@ async def run_fleet(wish: Wish, stopping: asyncio.Event) -> dict[str, Any]:
                 site.begin_slowness()
             ready_s = time.monotonic() - began_s
             wish.on_ready(laptop)
-            cameras = _cameras(laptop, models[0], _pictures(wish.images))
+            cameras = _cameras(laptop, models[0], pictures)
             await _film(cameras, stopping, wish.seconds)
             memory_bytes = laptop.memory_bytes()
             delivered = await _delivered(laptop, cameras)
-            return _summary(cameras, delivered, ready_s=ready_s, memory_bytes=memory_bytes)
+            seen = [camera.seen for camera in cameras]
+            accuracy = None
+            if wish.camera is None:  # what a camera saw is gone: nobody can say what was right
+                accuracy = await asyncio.to_thread(judge_accuracy, *models, pictures, said(seen))
+            return summary(seen, delivered, accuracy, ready_s=ready_s, memory_bytes=memory_bytes)
         finally:
             await laptop.stop()
 
@@ -89,16 +102,17 @@ def _sweep() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _cameras(laptop: Laptop, model: Path, pictures: Sequence[tuple[bytes, str]]) -> list[Camera]:
+def _cameras(laptop: Laptop, model: Path, pictures: Sequence[Picture]) -> list[Camera]:
     """One for each site, each beginning at another picture."""
     return [
         Camera(
             f"camera-{number + 1}",
-            [*pictures[number * 7 :], *pictures[: number * 7]],
+            pictures,
             partial(_url_of, site),
             model=_name_of(model),
             pictures_per_s=partial(_pace_of, site),
             deadline_ms=DEADLINE_MS,
+            first=number * APART,
         )
         for number, site in enumerate(laptop.sites.values())
     ]
@@ -114,15 +128,6 @@ def _url_of(site: LaptopSite) -> str:
 
 def _pace_of(site: LaptopSite) -> float:
     return site.plan.pictures_per_s * (2.0 if site.faults["load"] else 1.0)
-
-
-def _pictures(folder: Path | None) -> list[tuple[bytes, str]]:
-    """Pictures with their true labels; those of a folder have none."""
-    if folder is None:
-        return [(path.read_bytes(), label) for path, label in builtin.pictures()]
-    from littoral.cli.pictures import expand, read
-
-    return [(read(name), "") for name in expand([str(folder)])]
 
 
 async def _film(cameras: Sequence[Camera], stopping: asyncio.Event, seconds: float | None) -> None:
@@ -152,48 +157,3 @@ async def _delivered(laptop: Laptop, cameras: Sequence[Camera]) -> list[str]:
         await laptop.change(site.plan.name, "link", on=False)
     await until(enough, SETTLE_S_MAX, every_s=0.5)
     return ids
-
-
-def _summary(
-    cameras: Sequence[Camera], delivered: Sequence[str], *, ready_s: float, memory_bytes: int
-) -> dict[str, Any]:
-    """The figures, and each promise kept or not."""
-    from littoral.cli.timings import quantile
-
-    seen = [camera.seen for camera in cameras]
-    wanted: set[str] = set().union(*(one.ids for one in seen))
-    sent, answered = sum(one.sent for one in seen), sum(one.answered for one in seen)
-    away = sum(one.away for one in seen)
-    latencies = [ms for one in seen for ms in one.latencies_ms]
-    failed: dict[str, int] = {}
-    ran_at: dict[str, int] = {}
-    for one in seen:
-        for code, count in one.failed.items():
-            failed[code] = failed.get(code, 0) + count
-        for site, count in one.ran_at.items():
-            ran_at[site] = ran_at.get(site, 0) + count
-    promises = {
-        "all_answered": answered == sent - away and not failed,
-        "all_on_time": sum(one.late for one in seen) == 0,
-        "every_event_once": len(delivered) == len(set(delivered)) and wanted <= set(delivered),
-    }
-    return {
-        "summary": True,
-        "ready_s": round(ready_s, 2),
-        "memory_mb": round(memory_bytes / 1e6),
-        "sent": sent,
-        "answered": answered,
-        "site_was_off": away,
-        "failed": failed,
-        "late": sum(one.late for one in seen),
-        "degraded": sum(one.degraded for one in seen),
-        "accuracy": round(sum(one.right for one in seen) / answered, 4) if answered else None,
-        "latency_ms_p50": round(quantile(latencies, 0.5), 1) if latencies else None,
-        "latency_ms_p99": round(quantile(latencies, 0.99), 1) if latencies else None,
-        "ran_at": dict(sorted(ran_at.items())),
-        "events": len(delivered),
-        "events_twice": len(delivered) - len(set(delivered)),
-        "events_missing": len(wanted - set(delivered)),
-        "promises": promises,
-        "kept": all(promises.values()),
-    }

@@ -206,6 +206,11 @@ def _ask(model: Model, picture: bytes) -> InferAnswer:
     return InferAnswer(model.name, model.version, outputs)
 
 
+def best_label(model: Model, picture: bytes) -> str:
+    """What a classifier in this process says of a picture; "" where it says nothing."""
+    return _best(_ask(model, picture)).decode("utf-8", "replace")
+
+
 def _best(answer: InferAnswer) -> bytes:
     labels = answer.output("label").array
     return labels[0] if labels.size else b""
