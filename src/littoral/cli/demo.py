@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,8 +77,14 @@ def command(
     summary = _run(wish)
     _show(summary, as_json=as_json)
     if headless and not summary["kept"]:
-        broken = ", ".join(name for name, kept in summary["promises"].items() if not kept)
-        raise Unavailable("promises_broken", f"The demo did not keep: {broken}. Is this machine busy?")
+        raise _broken([name for name, kept in summary["promises"].items() if not kept])
+
+
+def _broken(names: Sequence[str]) -> Unavailable:
+    why = "Is this machine busy?"
+    if "accuracy_as_promised" in names:
+        why = "A calibration holds for pictures like those it was made with. Run: littoral calibrate"
+    return Unavailable("promises_broken", f"The demo did not keep: {', '.join(names)}. {why}")
 
 
 def _wish(
