@@ -81,8 +81,8 @@ async def run_fleet(wish: Wish, stopping: asyncio.Event) -> dict[str, Any]:
                 site.begin_slowness()
             ready_s = time.monotonic() - began_s
             wish.on_ready(laptop)
-            cameras = _cameras(laptop, models[0], pictures)
-            await _film(cameras, stopping, wish.seconds)
+            cameras = cameras_of(laptop, models[0], pictures)
+            await film(cameras, stopping, wish.seconds)
             memory_bytes = laptop.memory_bytes()
             delivered = await _delivered(laptop, cameras)
             seen = [camera.seen for camera in cameras]
@@ -102,7 +102,7 @@ def _sweep() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _cameras(laptop: Laptop, model: Path, pictures: Sequence[Picture]) -> list[Camera]:
+def cameras_of(laptop: Laptop, model: Path, pictures: Sequence[Picture]) -> list[Camera]:
     """One for each site, each beginning at another picture."""
     return [
         Camera(
@@ -130,7 +130,7 @@ def _pace_of(site: LaptopSite) -> float:
     return site.plan.pictures_per_s * (2.0 if site.faults["load"] else 1.0)
 
 
-async def _film(cameras: Sequence[Camera], stopping: asyncio.Event, seconds: float | None) -> None:
+async def film(cameras: Sequence[Camera], stopping: asyncio.Event, seconds: float | None) -> None:
     over = asyncio.Event()
     tasks = [asyncio.create_task(camera.run(over)) for camera in cameras]
     try:

@@ -44,6 +44,7 @@ STOP_S_MAX = 10.0
 READY_S_MAX = 60.0
 LOOK_S = 0.05
 WORKSHOP = Forecast(Weather(125e6, 0.0))  # the line over which a site is set up
+WATCH_EVERY_S = 0.25
 RULES = Rules(late_missed=1.5, silent_missed=2.0, back_reports=2)
 
 
@@ -182,6 +183,7 @@ class Laptop:
             http_port=0,
             grpc_port=0,
             presence=RULES,
+            watch_every_s=WATCH_EVERY_S,
             faults=self,
         )
         self.hub = Hub(settings)
@@ -240,7 +242,7 @@ class Laptop:
 
     def link_bytes_per_s(self, site: str) -> float | None:
         it = self.sites.get(site)
-        return None if it is None else it.link.carries_bytes_per_s()
+        return None if it is None or it.link.forecast is WORKSHOP else it.link.carries_bytes_per_s()
 
     def _site(self, name: str) -> LaptopSite:
         if name not in self.sites:

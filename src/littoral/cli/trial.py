@@ -14,7 +14,7 @@ from littoral.core.errors import Invalid, LittoralError
 from littoral.model import builtin
 from littoral.serve.client.async_client import AsyncClient
 
-TRIAL = "trial/"  # how the ids of such requests begin
+TRIAL = "trial-"  # how the ids of such requests begin
 PATIENCE_S = 5.0  # without a link there is no upstream to know: then the site is at work as it is
 EVERY_S = 0.1
 

@@ -10,6 +10,7 @@ from typing import Any
 from littoral.edge.node import Node
 from littoral.edge.results import Results
 from littoral.net.breaker import BreakerState
+from littoral.net.estimate import BYTES_PER_MS_MAX
 from littoral.runtime.cascading import Audits
 from littoral.runtime.peer import Peer
 from littoral.runtime.placer import Placer
@@ -83,12 +84,14 @@ class Condition:
 
 
 def _link(peer: Peer) -> dict[str, Any]:
-    """A link as it is estimated; null where nothing was measured yet."""
+    """A link as it is estimated; null where nothing was measured yet, or only that it is faster than one can tell."""
     known = peer.known()
     measured = known.samples > 0
     return {
         "upstream": peer.name,
-        "rate_bytes_per_s": known.bytes_per_ms * 1e3 if measured else None,
+        "rate_bytes_per_s": known.bytes_per_ms * 1e3
+        if measured and known.bytes_per_ms < 0.99 * BYTES_PER_MS_MAX
+        else None,
         "round_trip_ms": known.round_trip_ms if measured else None,
         "down": peer.breaker.state is BreakerState.OPEN,
     }

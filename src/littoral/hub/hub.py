@@ -44,7 +44,6 @@ from littoral.net.mqtt_session import Broker
 
 _LOG = log_of("hub")
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-JUDGE_EVERY_S = 1.0
 COLD_EVERY_S = 600.0
 RENEW_EVERY_S = 60.0
 FORGET_EVERY_S = 3600.0
@@ -155,7 +154,15 @@ class Hub:
         room = BlobRoom(settings.folder / "blobs", int(settings.file.blobs_gb_max * 1e9))
         await room.keep(await database.read(lambda connection: set(registry.digests(connection))))
         api = Api(
-            all_verbs(parts, identity, room, self._meters, self._facts(), faults=settings.faults),
+            all_verbs(
+                parts,
+                identity,
+                room,
+                self._meters,
+                self._facts(),
+                faults=settings.faults,
+                watch_every_s=settings.watch_every_s,
+            ),
             limits=self._limits,
             name=doorkeeper.name,
             refused=doorkeeper.refused,
@@ -199,7 +206,7 @@ class Hub:
             await asyncio.to_thread(identity.renew)
 
         for name, work, every_s in (
-            ("judge", parts.attendance.judge, JUDGE_EVERY_S),
+            ("judge", parts.attendance.judge, self._settings.watch_every_s),
             ("write", parts.attendance.write, WRITE_EVERY_S),
             ("cold", move_cold, COLD_EVERY_S),
             ("renew", renew, RENEW_EVERY_S),

@@ -37,7 +37,8 @@ class HubFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class HubSettings:
     """A hub's folder and file, and where it listens; a port of 0 takes any free one, None leaves a door closed.
 
-    `mqtt` is a broker's URL, for sites that have nothing else. `faults` is there in a demo only.
+    `mqtt` is a broker's URL, for sites that have nothing else. `watch_every_s` is how often sites are judged and open
+    pages told. `faults` is there in a demo only.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class HubSettings:
     models_bytes_max: int | None = None
     presence: Rules = field(default_factory=Rules)
     trace: bool = False
+    watch_every_s: float = 1.0
     grace_s: float = 5.0
     faults: Faults | None = None
 

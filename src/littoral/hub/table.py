@@ -29,6 +29,7 @@ def all_verbs(
     facts: HubFacts,
     *,
     faults: Faults | None = None,
+    watch_every_s: float = 1.0,
 ) -> tuple[Verb, ...]:
     """Every route, and the document that describes them."""
     verbs = (
@@ -40,7 +41,7 @@ def all_verbs(
         *BlobVerbs(parts, room).verbs(),
         *PeopleVerbs(parts).verbs(),
         *OwnVerbs(meters).verbs(),
-        *LiveVerbs(parts, facts).verbs(),
+        *LiveVerbs(parts, facts, every_s=watch_every_s).verbs(),
         *(() if faults is None else DemoVerbs(faults).verbs()),
     )
     return (*verbs, openapi_verb(verbs, VERSION))

@@ -24,7 +24,6 @@ from littoral.hub.streaming import EventStream, message
 from littoral.hub.verb import Verb, answer
 from littoral.hub.watching import Watched, promises_of, series_of
 
-EVERY_S = 1.0
 BEAT_EVERY = 5
 CHUNK = 200
 """How many sites one message carries at most."""
@@ -85,8 +84,9 @@ class LiveDetail(msgspec.Struct):
 class LiveVerbs:
     """`GET /v1/live` and `GET /v1/sites/{site}/detail`."""
 
-    def __init__(self, parts: Parts, facts: HubFacts) -> None:
+    def __init__(self, parts: Parts, facts: HubFacts, *, every_s: float) -> None:
         self._parts = parts
+        self._every_s = every_s
         self._facts = facts
         self._rows: dict[str, tuple[tuple[int, int], msgspec.Raw]] = {}
         self._alarmed: dict[str, tuple[tuple[int, int], list[Alarm]]] = {}
@@ -99,7 +99,7 @@ class LiveVerbs:
                 "/v1/live",
                 ("sites:read",),
                 self.live,
-                "All sites as server-sent events, each second what changed.",
+                "All sites as server-sent events: at first each, then what changed.",
             ),
             Verb(
                 "GET",
@@ -167,7 +167,7 @@ class LiveVerbs:
             if quiet >= BEAT_EVERY:
                 quiet = 0
                 yield message("beat", {"now_s": parts.clock.wall_s()})
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(self._every_s)
 
     def _counts(self, standing: Standing) -> tuple[int, int]:
         watched = self._parts.watching.find(standing.name)
@@ -222,7 +222,7 @@ def row_of(standing: Standing, watched: Watched) -> LiveRow:
             "round_trip_ms": None if link is None else link.round_trip_ms,
             "down": away or (link is not None and link.down),
             "bytes_per_s": telling.sent_bytes / interval_s if telling is not None and interval_s > 0 else 0.0,
-            "spark": [round(rate) for rate in watched.spark],
+            "spark": [None if rate is None else round(rate) for rate in watched.spark],
         },
         load={"requests_per_s": requests_per_s, "queue": None if telling is None or away else telling.queue},
         outbox={

@@ -151,7 +151,7 @@ class Watched:
         self.intervals: dict[int, Interval] = {}
         self.totals = Totals()
         self._newest = 0
-        self.spark: deque[float] = deque(maxlen=SPARK_MAX)
+        self.spark: deque[float | None] = deque(maxlen=SPARK_MAX)  # 0 while it is down
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT_MAX)
         self.changed = 0
 
@@ -166,7 +166,7 @@ class Watched:
         if interval is not None:
             interval.link_truth_bytes_per_s = truth
         if link is not None:
-            self.spark.append(0.0 if link.down else link.rate_bytes_per_s or 0.0)
+            self.spark.append(0.0 if link.down else link.rate_bytes_per_s)
         self.telling, self.told_s = telling, at_s
 
     def answer(self, result: _Result, at_s: float, site: str) -> None:

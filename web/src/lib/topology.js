@@ -6,7 +6,10 @@ const TOP = 30;
 
 /** Rows of at most NODES_MAX: sites by themselves, or, of many, groups by the first label that divides them well. */
 export function grouped(rows, label = null) {
-  if (rows.length <= NODES_MAX) return rows.map((row) => ({ key: row.name, title: row.name, rows: [row] }));
+  if (rows.length <= NODES_MAX)
+    return rows
+      .map((row) => ({ key: row.name, title: row.name, rows: [row] }))
+      .sort((a, b) => a.title.localeCompare(b.title, "en", { numeric: true }));
   const by = label || bestLabel(rows);
   const groups = new Map();
   for (const row of rows) {
