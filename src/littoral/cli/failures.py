@@ -20,15 +20,21 @@ from littoral.core.errors import (
 
 # By code where one command helps more than the kind's. {verb} and {url} (" --url U" or nothing) are filled in.
 _NEXT_OF_CODE: Mapping[str, str] = {
+    "assignment_moved": "littoral models list",
+    "assignment_unknown": "littoral models list",
     "blocks_differ": "littoral profile MODEL --out FILE",
     "datatype_wrong": "littoral models{url}",
     "digest_differs": "littoral profile MODEL --out FILE",
+    "hub_away": "littoral hub run DIR",
+    "hub_missing": "littoral hub init DIR",
+    "hub_stopped": "littoral hub run DIR",
     "image_unreadable": "file FILE",
     "inputs_wrong": "littoral models{url}",
     "model_unreadable": "littoral serve --log-level debug PATH",
     "models_limit": "littoral serve --models-limit-mb N",
     "models_missing": "littoral serve",
     "models_several": "littoral predict PATH/MODEL FILE",
+    "outbox_unknown": "ls",
     "path_unknown": "ls",
     "port_taken": "littoral serve --http-port 0 --grpc-port 0",
     "power_missing": "littoral plan --objective energy --power NAME=5W",
@@ -36,6 +42,11 @@ _NEXT_OF_CODE: Mapping[str, str] = {
     "scenario_unknown": "littoral sim --list",
     "scenario_wrong": "littoral sim SCENARIO --check",
     "server_away": "littoral serve",
+    "setting_moved": "littoral sites set NAME",
+    "site_unknown": "littoral sites list",
+    "token_expired": "littoral token new --site NAME",
+    "token_refused": "littoral token new --site NAME",
+    "token_used": "littoral token new --site NAME",
     "verb_unknown": "littoral --help",
 }
 

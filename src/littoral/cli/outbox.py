@@ -22,13 +22,17 @@ PEEK_CHARACTERS = 60
 @click.option("--count", type=click.IntRange(1, 100_000), default=10, show_default=True, help="Entries to peek at.")
 @json_option
 def command(*, action: str, path: Path, stream: str | None, count: int, as_json: bool) -> None:
-    """Look into an outbox, a folder or its database file, also while an edge has it open. Nothing is changed.
+    """Look into an outbox (a site's folder, the outbox in it, or its database file), also while an edge has it open.
+    Nothing is changed.
 
     `status` lists its logs and what was lost so far, `peek` the entries that leave first, `check` reads every entry and
     compares it with its checksum.
     """
+    from littoral.edge.edge_settings import OUTBOX
     from littoral.store.look import Look
 
+    if (path / OUTBOX).is_dir():
+        path /= OUTBOX
     if action == "check":
         _check(path, stream, as_json=as_json)
         return

@@ -25,7 +25,7 @@ from littoral.core.errors import LittoralError, Plain
 from littoral.core.version import VERSION
 from littoral.edge.appliers import REVOKED, RevokedApplier, ValueApplier, bounds_of
 from littoral.edge.condition import Condition
-from littoral.edge.edge_settings import HUB_HTTP_PORT, EdgeSettings
+from littoral.edge.edge_settings import HUB_HTTP_PORT, OUTBOX, EdgeSettings
 from littoral.edge.membership import Joined, membership_of
 from littoral.edge.model_applier import ModelApplier
 from littoral.edge.node import Node, Standing
@@ -160,7 +160,7 @@ class Edge:
         folder = self._settings.folder
         seal = Sealing.of_folder(folder / "identity", purpose="outbox")
         return Outbox(
-            folder / "outbox", site=joined.membership.site, bytes_max=self._settings.outbox_bytes_max, seal=seal
+            folder / OUTBOX, site=joined.membership.site, bytes_max=self._settings.outbox_bytes_max, seal=seal
         )
 
     def _node_settings(self, joined: Joined, hub: str, releases: Releases, results: Results) -> NodeSettings:

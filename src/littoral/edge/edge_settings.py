@@ -8,6 +8,7 @@ from pathlib import Path
 from littoral.edge.settings import Bounds
 
 HUB_HTTP_PORT = 8444
+OUTBOX = "outbox"  # in a site's folder
 
 
 @dataclass(frozen=True, slots=True)

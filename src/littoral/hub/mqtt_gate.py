@@ -7,7 +7,6 @@ only what the hub signed for their last question. Files do not cross a broker.
 from __future__ import annotations
 
 import asyncio
-import ssl
 
 from littoral.core.desired import Desired
 from littoral.core.errors import Denied, LittoralError
@@ -28,9 +27,7 @@ LOOK_S = 5.0
 class MqttGate:
     """One broker's; `start` needs no broker, `close` leaves it."""
 
-    def __init__(
-        self, parts: Parts, identity: OwnIdentity, broker: Broker, *, name: str, tls: ssl.SSLContext | None = None
-    ) -> None:
+    def __init__(self, parts: Parts, identity: OwnIdentity, broker: Broker, *, name: str) -> None:
         self._parts = parts
         self._told: dict[str, int] = {}  # the version that each asking site was told last
         self._refusals: set[asyncio.Task[None]] = set()
@@ -39,7 +36,6 @@ class MqttGate:
             broker,
             self,
             name=f"hub-{name}",
-            tls=tls,
             batch_limits=BATCH_LIMITS,
             letters=identity.letters(parts.attendance),
             on_refused=self._refused,

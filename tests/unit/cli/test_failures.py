@@ -6,7 +6,7 @@ import pytest
 
 from littoral.cli.failures import next_step, show_error
 from littoral.cli.main import run
-from littoral.core.errors import KINDS, LittoralError, NotFound, Unavailable
+from littoral.core.errors import KINDS, Conflict, Denied, LittoralError, NotFound, Unavailable
 
 
 def test_an_error_is_two_lines_code_and_sentence_then_the_next_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,3 +73,19 @@ def test_without_a_verb_the_help_is_shown(capsys: pytest.CaptureFixture[str]) ->
     assert status == 0
     assert "Usage: littoral" in told.out
     assert "serve" in told.out
+
+
+@pytest.mark.parametrize(
+    ("error", "step"),
+    [
+        (NotFound("site_unknown", ""), "littoral sites list"),
+        (NotFound("outbox_unknown", ""), "ls"),
+        (NotFound("hub_missing", ""), "littoral hub init DIR"),
+        (Unavailable("hub_stopped", ""), "littoral hub run DIR"),
+        (Conflict("setting_moved", ""), "littoral sites set NAME"),
+        (Conflict("assignment_moved", ""), "littoral models list"),
+        (Denied("token_used", ""), "littoral token new --site NAME"),
+    ],
+)
+def test_what_goes_wrong_around_a_hub_leads_to_a_verb_of_the_hubs(error: LittoralError, step: str) -> None:
+    assert next_step(error, verb="models") == step
