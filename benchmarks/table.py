@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import (
     choosing_table,
+    delivery_crashes_table,
     delivery_idle_table,
     delivery_ingest_table,
     delivery_link_table,
@@ -43,6 +44,7 @@ RENDERERS: dict[str, Callable[[Iterable[Line]], str]] = {
     "promise": promise_table.render,
     "placement": placement_table.render,
     "splits": splits_table.render,
+    "delivery_crashes": delivery_crashes_table.render,
     "delivery_idle": delivery_idle_table.render,
     "delivery_ingest": delivery_ingest_table.render,
     "delivery_sites": delivery_sites_table.render,
