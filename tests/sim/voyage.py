@@ -22,7 +22,7 @@ from littoral.hub.ingest import take
 from littoral.net.batch import decode_batch
 from littoral.net.sending_terms import Acknowledged
 from littoral.store.folder import Folder
-from littoral.store.ledger import Put
+from littoral.store.intake import Put
 from littoral.store.rules import EventKey, Order, StreamRule, WhenFull
 from sim.edge_machine import FOLDER, TIMEOUT_S, EdgeMachine, Hole
 from sim.hub_machine import HubMachine, Take

@@ -144,9 +144,11 @@ class RealDisk:
 
     def read(self, path: Path, offset: int, count: int) -> bytes:
         try:
-            with path.open("rb") as file:
-                file.seek(offset)
-                return file.read(count)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                return os.pread(descriptor, count, offset)
+            finally:
+                os.close(descriptor)
         except FileNotFoundError:
             return b""
         except OSError as error:

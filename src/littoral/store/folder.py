@@ -15,8 +15,9 @@ from littoral.core.clock import Clock
 from littoral.core.errors import LittoralError
 from littoral.core.event import Entry
 from littoral.store.disk import Disk
+from littoral.store.intake import Put
 from littoral.store.journal import write_again
-from littoral.store.ledger import Ledger, Put
+from littoral.store.ledger import Ledger
 from littoral.store.mend import Mending
 from littoral.store.rules import EventKey, StreamRule, Tally
 from littoral.store.sealing import Seal

@@ -8,40 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from littoral.core.clock import Clock
 from littoral.core.errors import Corrupt, Invalid, LittoralError, Overloaded
 from littoral.core.event import Entry
-from littoral.store.disk import Disk, Value
+from littoral.store.disk import Disk
 from littoral.store.drops import CORRUPT, Drops
+from littoral.store.intake import Instant, Intake, Put
 from littoral.store.reading import MISSING, Hole, read_entries
 from littoral.store.room import Room
-from littoral.store.rows import COLUMNS, ROW_BYTES, SEQUENCE_MAX, StoredRow, context_of, read_row, row_id, whole
+from littoral.store.rows import COLUMNS, ROW_BYTES, read_row, row_id, whole
 from littoral.store.rules import EventKey, LogState, StreamRule, Tally
 from littoral.store.sealing import Seal
 from littoral.store.shelf import Shelf
 from littoral.store.space import Space
-from littoral.store.tables import INSERT, Log, add_tallies, check_seal, prepare, read_tallies, set_aside
+from littoral.store.tables import Log, add_tallies, check_seal, prepare, read_tallies, set_aside
 
 AGED_MAX = 4096
 """Events that one round of tending lets go for their age."""
 TRIES_FULL = 3
 """How often an event is tried on a full disk, dropping others in between."""
-
-
-@dataclass(frozen=True, slots=True)
-class Put:
-    """An event on its way in."""
-
-    stream: str
-    kind: str
-    body: bytes
-    size: int = field(init=False)  # what it will count against budgets
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "size", ROW_BYTES + len(self.kind) + len(self.body))
 
 
 class Ledger:
@@ -68,7 +55,6 @@ class Ledger:
         self._drops = Drops(self._connection, clock)
         self._shelf = Shelf(self._connection, site, rules, draw_log)
         self._room = Room(self._shelf, self._drops)
-        self._rows: list[tuple[Value, ...]] = []  # placed in this transaction, not yet written
         self._began_s = clock.monotonic_s()
         self.trouble: LittoralError | None = None  # what last kept the journal from being emptied
         self._heard_s = float("-inf")  # when the receiver was last heard
@@ -180,13 +166,11 @@ class Ledger:
         try:
             self._connection.run("BEGIN IMMEDIATE")
             yield
-            self._flush()
             self._shelf.save()
             add_tallies(self._connection, self._drops.take_tallies())
             self._connection.run("COMMIT")
             self._shelf.saved()
         except BaseException:
-            self._rows.clear()
             self._drops.take_tallies()
             self._connection.roll_back()
             self._shelf.load()
@@ -196,67 +180,31 @@ class Ledger:
         results: list[EventKey | LittoralError] = []
         with self._transaction():
             self._settle()
-            left = self._space.left(self._connection)
+            intake = self._intake()
             for put in puts:
                 try:
-                    left += self._admit(put, left) - self._space.cost(put.size)
-                    results.append(self._place(put))
+                    results.append(intake.take(put))
                 except (Invalid, Overloaded) as error:
                     results.append(error)
+            intake.flush()
         try:
             self._space.empty_journal(self._connection, self._path)
         except LittoralError as error:  # the events are on the disk all the same; the journal is emptied later
             self.trouble = error
         return results
 
-    def _admit(self, put: Put, left: int) -> int:
-        """Makes room for an event, of which the database has `left` bytes; says how many bytes that freed."""
-        rule = self._rules.get(put.stream)
-        if rule is None:
-            raise Invalid("stream_unknown", f"There is no stream {put.stream!r}. Known: {', '.join(self._rules)}.")
-        size_max = min(self._space.step_bytes, rule.bytes_max)
-        if put.size > size_max:
-            raise Invalid("event_too_large", f"An event of {len(put.body)} bytes is over the {size_max} allowed here.")
-        freed = 0
-        over = self._shelf.bytes_of(put.stream) + put.size - rule.bytes_max
-        if over > 0:
-            freed += self._make_room(rule, over, whole=False)
-        short = self._space.cost(put.size) - left - freed
-        if short > 0:
-            freed += self._make_room(rule, short, whole=True)
-        return freed
-
-    def _make_room(self, rule: StreamRule, need: int, *, whole: bool) -> int:
-        self._flush()
-        freed = self._room.make(rule, need, whole=whole)
-        if freed < need:
-            raise Overloaded(
-                "outbox_full", f"Stream {rule.name!r} has no room for another event. Wait until some are sent."
-            )
-        return freed
-
-    def _place(self, put: Put) -> EventKey:
-        lived_s, kind = self._lived_s, put.kind.encode()
+    def _intake(self) -> Intake:
+        """What takes events in, from now until the end of the transaction."""
         silent_s = self._clock.monotonic_s() - self._heard_s
-        log = self._shelf.log_for(put.stream, lived_s=lived_s, silent_s=silent_s)
-        log.last += 1
-        assert log.last < SEQUENCE_MAX, "a log is drawn anew long before its numbers run out"
-        body = put.body
-        if self._seal is not None:
-            body = self._seal.seal(body, context_of(log.birth, log.last, put.kind))
-        sealed = int(self._seal is not None)
-        key = row_id(log.number, log.last)
-        row = StoredRow(key, 0, kind, self._clock.wall_s(), lived_s, 0, sealed, body)
-        self._rows.append(row.values(log.birth))
-        log.bytes += row.size
-        log.count += 1
-        log.lived_s = lived_s
-        return EventKey(log.birth.site, log.birth.name, log.last)
-
-    def _flush(self) -> None:
-        if self._rows:
-            self._connection.run_many(INSERT, self._rows)
-            self._rows.clear()
+        return Intake(
+            self._connection,
+            self._shelf,
+            self._room,
+            rules=self._rules,
+            space=self._space,
+            seal=self._seal,
+            at=Instant(self._clock.wall_s(), self._lived_s, silent_s),
+        )
 
     def _settle(self) -> None:
         """Removes what was acknowledged."""

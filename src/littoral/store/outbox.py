@@ -20,7 +20,7 @@ from littoral.core.event import Entry
 from littoral.core.ident import check_name
 from littoral.store.disk import Disk, RealDisk
 from littoral.store.folder import Folder
-from littoral.store.ledger import Put
+from littoral.store.intake import Put
 from littoral.store.rules import STREAMS, EventKey, LogState, StreamRule, Tally
 from littoral.store.sealing import Seal
 
@@ -80,20 +80,20 @@ class Outbox:
         `Overloaded` where its stream is full and rejects; `Unavailable` where the disk does not take it. Then it was
         not stored.
         """
-        return _one(self.submit([(stream, kind, body)]).result())
+        return _sound(self.submit([(stream, kind, body)]).result()[0])
 
     def put_many(self, events: Iterable[tuple[str, str, bytes]]) -> list[EventKey]:
         """Stores events (stream, kind, body) in order and returns when all are on the disk; raises the first failure.
 
         A failure does not undo the others: use `submit` to learn of each.
         """
-        return [_one([answer]) for answer in self.submit(events).result()]
+        return [_sound(answer) for answer in self.submit(events).result()]
 
     async def put_async(self, stream: str, kind: str, body: bytes) -> EventKey:
         """As `put`, without holding up the event loop."""
         import asyncio
 
-        return _one(await asyncio.wrap_future(self.submit([(stream, kind, body)])))
+        return _sound((await asyncio.wrap_future(self.submit([(stream, kind, body)])))[0])
 
     def submit(self, events: Iterable[tuple[str, str, bytes]]) -> Future[list[Answer]]:
         """Hands events over and returns at once; the future has, for each, its key or why it was refused."""
@@ -225,8 +225,7 @@ class Outbox:
             self._trouble = error
 
 
-def _one(answers: list[Answer]) -> EventKey:
-    answer = answers[0]
+def _sound(answer: Answer) -> EventKey:
     if isinstance(answer, LittoralError):
         raise answer
     return answer

@@ -83,6 +83,16 @@ class StoredRow:
         return zlib.crc32(self.body, zlib.crc32(self.kind, zlib.crc32(fixed, birth.crc)))
 
 
+def event_values(
+    birth: Birth, sequence: int, kind: bytes, body: bytes, *, sealed: int, wall_s: float, lived_s: float
+) -> tuple[Value, ...]:
+    """An event's row as `StoredRow.values` gives it, without the row: an outbox takes in tens of thousands a second."""
+    key = birth.number << SEQUENCE_BITS | sequence
+    fixed = _FIXED.pack(key, 0, wall_s, lived_s, 0, sealed)
+    crc = zlib.crc32(body, zlib.crc32(kind, zlib.crc32(fixed, birth.crc)))
+    return key, 0, kind, wall_s, lived_s, 0, sealed, body, crc
+
+
 def row_id(number: int, sequence: int) -> int:
     """The key of a row: logs lie one after another, each in its order."""
     return number << SEQUENCE_BITS | sequence

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from littoral.core.errors import Invalid, LittoralError
 from littoral.store.disk import Connection, Disk
+from littoral.store.journal import holds, journal_of
 
 PAGE_BYTES = 4096
 MB = 1_000_000
@@ -52,14 +53,14 @@ class Space:
         return size + size // 8 + PAGE_BYTES // 2 if size > PAGE_BYTES // 2 else 2 * size
 
     def empty_journal(self, connection: Connection, path: Path, *, at_once: bool = False) -> None:
-        """Moves the journal into the database once it is large, or `at_once`; then the journal's file is cut, too.
+        """Moves the journal into the database once it holds a step, or `at_once`; then the journal's file is cut, too.
 
         While the store is busy the file is kept and written over, which is quicker and needs no new room.
         """
-        size = self._disk.size(path.with_name(path.name + "-wal"))
-        if at_once and size:
-            connection.run("PRAGMA wal_checkpoint(TRUNCATE)")
-        elif size > self.step_bytes:
+        if at_once:
+            if self._disk.size(journal_of(path)):
+                connection.run("PRAGMA wal_checkpoint(TRUNCATE)")
+        elif holds(self._disk, path, self.step_bytes):
             connection.run("PRAGMA wal_checkpoint(RESTART)")
 
     def give_back(self, connection: Connection) -> bool:

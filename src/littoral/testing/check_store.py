@@ -16,7 +16,7 @@ from littoral.store.blobs import Blobs
 from littoral.store.disk import Disk
 from littoral.store.folder import Folder
 from littoral.store.inbox import SqliteInbox
-from littoral.store.ledger import Put
+from littoral.store.intake import Put
 from littoral.store.rules import EventKey, StreamRule
 from littoral.store.sealing import Seal
 

@@ -12,7 +12,7 @@ from littoral.core.event import Dropped, Entry, Event
 from littoral.store.disk import Disk, RealDisk
 from littoral.store.folder import Folder
 from littoral.store.inbox import accept
-from littoral.store.ledger import Put
+from littoral.store.intake import Put
 from littoral.store.rules import EventKey, Order, StreamRule, WhenFull
 from littoral.store.sealing import Seal
 

@@ -10,7 +10,7 @@ import pytest
 from littoral.core.errors import Invalid, Overloaded, Unavailable
 from littoral.core.event import Event
 from littoral.store.disk import Connection, Row
-from littoral.store.ledger import Put
+from littoral.store.intake import Put
 from littoral.store.rules import StreamRule, WhenFull
 from unit.store.stage import MB, RULES, Stage, is_whole, lost, told
 
