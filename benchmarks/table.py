@@ -21,6 +21,7 @@ from benchmarks import (
     delivery_idle_table,
     delivery_ingest_table,
     delivery_link_table,
+    delivery_puts_table,
     delivery_sites_table,
     footprint_table,
     http_servers_table,
@@ -47,6 +48,7 @@ RENDERERS: dict[str, Callable[[Iterable[Line]], str]] = {
     "delivery_crashes": delivery_crashes_table.render,
     "delivery_idle": delivery_idle_table.render,
     "delivery_ingest": delivery_ingest_table.render,
+    "delivery_puts": delivery_puts_table.render,
     "delivery_sites": delivery_sites_table.render,
     "page": page_table.render,
 }
