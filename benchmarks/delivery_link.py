@@ -1,6 +1,6 @@
 """A backlog over a slow link, and a model over one that is cut: what gets through, and what comes twice.
 
-    python benchmarks/delivery_link.py --out benchmarks/results/delivery_link.jsonl    # about five minutes
+    python benchmarks/delivery_link.py --out benchmarks/results/delivery_link.jsonl    # about seven minutes
 
 Hub and link are processes of their own. **drain**: a backlog of incompressible events lies in a real outbox; while it
 drains, a fresh result is put four times a second. **blob**: 100 MB come down while all connections are cut 20 times.
@@ -163,7 +163,7 @@ def main(words: list[str]) -> None:
         lines.write(**facts.run_facts("delivery_link", words))
         path = folder / "model"
         path.write_bytes(random.Random(2).randbytes(arguments.blob_megabytes * 1_000_000))
-        runs = (("40Mbit/s", "20ms", arguments.megabytes), ("8Mbit/s", "50ms", arguments.megabytes // 5))
+        runs = (("40Mbit/s", "20ms", arguments.megabytes), ("8Mbit/s", "50ms", arguments.megabytes // 10))
         for number, (rate, delay, megabytes) in enumerate(runs if arguments.only != "blob" else ()):
             with _running("benchmarks/delivery_hub.py", str(path)) as port:
                 asyncio.run(drain(lines, folder / f"drain-{number}", int(port), megabytes, rate=rate, delay=delay))
