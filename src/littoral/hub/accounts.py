@@ -85,6 +85,13 @@ def remove_user(connection: Connection, name: str) -> None:
     records.remove(connection, _USER + name)
 
 
+def forget_everybody(connection: Connection) -> None:
+    """Takes all users, sessions and tokens out."""
+    for prefix in (_USER, _SESSION, _KEY):
+        for record in records.beginning(connection, prefix):
+            records.remove(connection, record.name)
+
+
 def begin(connection: Connection, user: User, now_s: float) -> tuple[Bearer, Session]:
     """A session for a user who has just logged in."""
     bearer, session = begin_session(user, now_s)

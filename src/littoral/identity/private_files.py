@@ -14,9 +14,12 @@ _OTHERS = 0o077
 
 
 def make_folder(folder: Path) -> None:
-    """The folder, readable by its owner alone where it is made here."""
+    """The folder, readable by its owner alone where it is made here; it survives a power cut, with those above it."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for one in missing:
+            _sync_folder(one.parent)
     except OSError as error:
         raise Unavailable("file_unwritable", f"{folder} cannot be made: {error.strerror}.", path=str(folder)) from error
 
