@@ -31,6 +31,7 @@ from littoral.model import builtin
 from littoral.model.model import Model
 from littoral.model.opening import open_model
 from littoral.model.repository import Repository
+from littoral.monitor.drift import Reference
 from littoral.runtime.calibrating import FILE_NAME, FORMAT, CascadeFile, save_cascade
 from littoral.serve.client.answer import Prediction
 from littoral.serve.client.async_client import AsyncClient
@@ -59,7 +60,13 @@ def run_all(model: Model) -> dict[str, tuple[str, float]]:
     return found
 
 
-def write_cascade(folder: Path, *, doubtful: float = 1 / 3, little_digest: str = "") -> float:
+def write_cascade(
+    folder: Path,
+    *,
+    doubtful: float = 1 / 3,
+    little_digest: str = "",
+    references: dict[str, Reference] | None = None,
+) -> float:
     """A calibration whose confidence is the best score itself, and that doubts such a share; the threshold."""
     little, big = open_builtin(LITTLE), open_builtin(BIG)
     threshold = float(np.quantile([score for _, score in run_all(little).values()], doubtful))
@@ -78,6 +85,7 @@ def write_cascade(folder: Path, *, doubtful: float = 1 / 3, little_digest: str =
         little_accuracy=0.9,
         big_accuracy=0.95,
         labelled=False,
+        references=references,
     )
     save_cascade(cascade, folder / FILE_NAME)
     return threshold

@@ -184,6 +184,7 @@ class Edge:
             may_be_empty=True,
             site=joined.membership.site,
             grace_s=settings.grace_s,
+            drift_every_s=settings.drift_every_s,
             tracing=Tracing.from_environment(joined.membership.site) if settings.trace else None,
         )
 

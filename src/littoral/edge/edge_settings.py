@@ -20,8 +20,8 @@ class EdgeSettings:
     where nothing else does; then none named is nobody. `results_share` of the answers become events,
     all where they are `results_durable`. One answer in `explain_every_s` seconds has its placement's reasons with it,
     and with `pictures` a small copy of what was asked, unless it `stays`. Every `telemetry_every_s` seconds the machine
-    is told of, and every `report_every_s` the hub hears that the site is there. `outbox_bytes_max` and
-    `blobs_bytes_max` bound the disk.
+    is told of, and every `report_every_s` the hub hears that the site is there. One call in `drift_every_s` seconds is
+    watched for drift (None: none is). `outbox_bytes_max` and `blobs_bytes_max` bound the disk.
     `metered` says when the link is paid by the byte ("always", "07:00-19:00"), so that what may wait does.
     """
 
@@ -45,6 +45,7 @@ class EdgeSettings:
     pictures: bool = False
     telemetry_every_s: float = 60.0
     report_every_s: float = 10.0
+    drift_every_s: float | None = 1.0
     outbox_bytes_max: int | None = None
     blobs_bytes_max: int = 4_000_000_000
     trace: bool = False
