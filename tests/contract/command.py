@@ -80,11 +80,14 @@ class Serving:
 
 
 @contextmanager
-def serving(*arguments: str | Path) -> Iterator[Serving]:
+def serving(*arguments: str | Path, **environment: str) -> Iterator[Serving]:
     """`littoral serve --json ARGUMENTS` on free ports, killed at the end if it still runs."""
     command = [sys.executable, "-m", "littoral", "serve", "--json", "--http-port", "0", "--grpc-port", "0"]
     process = subprocess.Popen(
-        [*command, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT
+        [*command, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**ENVIRONMENT, **environment},
     )
     assert process.stdout is not None
     assert process.stderr is not None

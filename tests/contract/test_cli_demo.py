@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -179,10 +178,11 @@ def _at_work_in(folder: Path) -> list[list[str]]:
     return found
 
 
-@pytest.mark.skipif(find_spec("cv2") is not None, reason="OpenCV is installed here")
 @pytest.mark.parametrize("source", [("--video", "film.avi"), ("--camera", "0")])
-def test_a_video_or_a_camera_without_its_extra_is_refused_by_name(source: tuple[str, str]) -> None:
-    done = littoral("demo", "--headless", *source)
+def test_a_video_or_a_camera_without_its_extra_is_refused_by_name(tmp_path: Path, source: tuple[str, str]) -> None:
+    (tmp_path / "cv2.py").write_text("raise ImportError('not installed')\n")
+
+    done = littoral("demo", "--headless", *source, PYTHONPATH=str(tmp_path))
 
     assert done.status == 8
     assert "error extra_missing: " in done.err

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar, Protocol
 from urllib.request import Request, urlopen
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from contract.command import serving as process
 from contract.escalation_stage import BIG, LITTLE, NO_AUDITS, picture_files, repository, write_cascade
 from littoral.edge.serving import Server, serving
 from littoral.monitor.tracing import Tracing
@@ -22,6 +27,13 @@ from littoral.monitor.tracing import Tracing
 CALLER_TRACE, CALLER_SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{CALLER_TRACE}-{CALLER_SPAN}-01"
 WAIT_S_MAX = 30.0
+
+
+class Addressed(Protocol):
+    """A server, in this process or another."""
+
+    @property
+    def url(self) -> str: ...
 
 
 def tracing(site: str) -> tuple[Tracing, InMemorySpanExporter]:
@@ -39,7 +51,7 @@ def cloud(folder: Path) -> Iterator[tuple[Server, InMemorySpanExporter]]:
         yield server, kept
 
 
-def ask(server: Server, traceparent: str | None = TRACEPARENT) -> dict[str, object]:
+def ask(server: Addressed, traceparent: str | None = TRACEPARENT) -> dict[str, object]:
     """One picture, by somebody who may be in a trace of their own."""
     headers = {"Content-Type": "image/jpeg", "Littoral-Deadline-Ms": "5000"}
     if traceparent is not None:
@@ -141,3 +153,41 @@ def test_a_refused_request_ends_its_span_with_the_errors_code(tmp_path: Path) ->
 
     # then door and run both say why
     assert [(span.attributes or {}).get("littoral.code") for span in spans] == ["image_unreadable"] * 2
+
+
+class Collector(BaseHTTPRequestHandler):
+    """Takes traces by OTLP over HTTP, as any collector does, and keeps what it can read."""
+
+    came: ClassVar[list[ExportTraceServiceRequest]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        assert self.path == "/v1/traces"
+        assert self.headers["Content-Type"] == "application/x-protobuf"
+        self.came.append(ExportTraceServiceRequest.FromString(body))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Keeps the tests' output quiet."""
+
+
+def test_a_process_sends_its_spans_to_the_collector_that_the_environment_names_before_it_ends() -> None:
+    # given a collector, and a server that was told of it by OpenTelemetry's own variable
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as collector:
+        threading.Thread(target=collector.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{collector.server_port}"
+        with process("--trace", "--site", "edge-7", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as server:
+            # when it answers somebody who is in a trace, and stops
+            ask(server)
+            assert server.stop() == 0
+        collector.shutdown()
+
+    # then the collector has each step, of that trace, and says whose they are
+    (resource,) = (spans for came in Collector.came for spans in came.resource_spans)
+    facts = {fact.key: fact.value.string_value for fact in resource.resource.attributes}
+    spans = {span.name.partition(" ")[0]: span for scope in resource.scope_spans for span in scope.spans}
+    assert (facts["service.name"], facts["service.instance.id"]) == ("littoral", "edge-7")
+    assert {"door", "run"} <= spans.keys()
+    assert {span.trace_id.hex() for span in spans.values()} == {CALLER_TRACE}
+    assert spans["door"].parent_span_id.hex() == CALLER_SPAN

@@ -1,19 +1,17 @@
-"""Frames of a real video, where OpenCV is installed; the tests' own environment goes without its 60 MB."""
+"""Frames of a real video, as OpenCV reads them."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from littoral.cli.video_opencv import SIDE_PX_MAX, read_video
 from littoral.core.errors import Unavailable
-
-cv2 = pytest.importorskip("cv2", reason="the extra [video] is not installed")
-
-from littoral.cli.video_opencv import SIDE_PX_MAX, read_video  # noqa: E402
 
 
 def film(path: Path, *, seconds: int) -> None:
