@@ -40,6 +40,12 @@ def test_no_documented_code_is_gone_from_the_source() -> None:
     assert sorted(set(documented_codes(PAGE)) - raised) == []
 
 
+def test_the_codes_stand_in_alphabetical_order() -> None:
+    codes = list(documented_codes(PAGE))
+
+    assert codes == sorted(codes)
+
+
 def test_the_page_tells_the_status_of_every_kind() -> None:
     text = PAGE.read_text(encoding="utf-8")
 
