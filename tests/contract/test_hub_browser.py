@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, expect
 from contract.browser import Look, chromium, looking
 from contract.hub_stage import PASSWORD, SiteHere, Stage, running
 from littoral.core.event import Event
+from littoral.hub.door_limits import DoorLimits
 from littoral.hub.presence import Rules
 
 HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
@@ -31,7 +32,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stage(folder: Path) -> Iterator[Stage]:
-    with running(folder, presence=Rules(late_missed=2.0, silent_missed=3.0)) as here:
+    limits = DoorLimits(stream_check_s=0.5)
+    with running(folder, presence=Rules(late_missed=2.0, silent_missed=3.0), limits=limits) as here:
         yield here
 
 
@@ -76,9 +78,9 @@ def tell(here: SiteHere, sequence: int, **more: Any) -> None:
     ).raise_for_status()
 
 
-def sign_in(look: Look, password: str = PASSWORD) -> None:
+def sign_in(look: Look, password: str = PASSWORD, name: str = "admin") -> None:
     page = look.page
-    page.get_by_label("Name").fill("admin")
+    page.get_by_label("Name").fill(name)
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
 
@@ -101,6 +103,27 @@ def test_a_wrong_password_is_told_and_the_right_one_lets_in(browser: Browser, st
         # and after signing out, nothing
         look.page.get_by_role("button", name="Sign out").click()
         expect(look.page.get_by_label("Password")).to_be_visible()
+
+
+def test_a_session_that_ends_under_an_open_page_is_told_and_signing_in_leads_back(
+    browser: Browser, stage: Stage, site: SiteHere
+) -> None:
+    # given a viewer who only looks on
+    stage.admin.post("/v1/users", json={"name": "wall", "role": "viewer", "password": PASSWORD}).raise_for_status()
+    with looking(browser, f"{stage.url}/#/site/edge-1") as look:
+        sign_in(look, name="wall")
+        expect(look.page.get_by_role("heading", name="edge-1", level=1)).to_be_visible()
+
+        # when an admin takes them out
+        stage.admin.delete("/v1/users/wall").raise_for_status()
+
+        # then the page says so by itself, and shows nothing any more
+        expect(look.page.get_by_role("alert")).to_contain_text("Your session is over.")
+        expect(look.page.get_by_role("heading", name="edge-1")).to_have_count(0)
+
+        # and who signs in goes on where they were
+        sign_in(look)
+        expect(look.page.get_by_role("heading", name="edge-1", level=1)).to_be_visible()
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, False)], ids=["light", "dark", "phone"])

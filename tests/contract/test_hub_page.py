@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,15 +12,18 @@ import pytest
 
 from contract.hub_stage import SiteHere, Stage, running
 from littoral.core.event import Event
+from littoral.hub.door_limits import DoorLimits
 from littoral.hub.page import FOLDER
 
 BYTES_MAX = 250_000
+WAIT_S_MAX = 30.0
 HOSTILE = "</script><script>alert(1)</script>"
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with running(tmp_path_factory.mktemp("hub") / "h") as here:
+    limits = DoorLimits(stream_check_s=0.2)
+    with running(tmp_path_factory.mktemp("hub") / "h", limits=limits) as here:
         yield here
 
 
@@ -156,3 +160,20 @@ def test_a_site_in_full_has_its_twin_its_answers_and_their_reasons(stage: Stage,
     assert found["promises"]["on_time_share"] == 1.0
     assert found["documents"] == []
     assert stage.admin.get("/v1/sites/nobody/detail").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/v1/live", "/v1/events?follow=1", "/v1/sites?follow=1"])
+def test_a_stream_ends_with_the_token_of_who_reads_it(stage: Stage, site: SiteHere, path: str) -> None:
+    # given somebody who follows with a token
+    minted = stage.admin.post("/v1/tokens", json={"role": "viewer", "days": 1}).raise_for_status().json()
+    with stage.person(minted["text"]).stream("GET", path) as answer:
+        lines = answer.iter_lines()
+        next(lines)
+
+        # when the token is revoked
+        stage.admin.delete(f"/v1/tokens/{minted['token']['number']}").raise_for_status()
+
+        # then the stream ends by itself
+        until_s = time.monotonic() + WAIT_S_MAX
+        assert all(time.monotonic() < until_s for _ in lines)
+    assert stage.person(minted["text"]).get(path).status_code == 401

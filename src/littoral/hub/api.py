@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from littoral.core.errors import Denied, Invalid, LittoralError, NotFound
 from littoral.hub.asked import Asked, Caller, read_body, read_json, read_query
 from littoral.hub.door_limits import DoorLimits
+from littoral.hub.streaming import EventStream
 from littoral.hub.verb import ANYONE, JSON, SOMEBODY, NoQuery, Verb
 from littoral.monitor.log import log_of
 from littoral.serve.statuses import status_of
@@ -97,7 +98,14 @@ class Api:
         body: Any = None
         if verb.takes is not None:
             body = read_json(await read_body(request, self._limits, bytes_max=verb.bytes_max), verb.takes)
-        return await verb.answer(Asked(caller, request, path, self._limits, body, query))
+        response = await verb.answer(Asked(caller, request, path, self._limits, body, query))
+        if isinstance(response, EventStream):
+            response.guard(lambda: self._check_still(verb, request), every_s=self._limits.stream_check_s)
+        return response
+
+    async def _check_still(self, verb: Verb, request: Request) -> None:
+        """Whether who opened a stream may still read it: a session ends, a token is revoked, a user is taken out."""
+        check_may(await self._name(request), verb.needs)
 
     async def _note(self, caller: Caller, route: str, error: LittoralError) -> None:
         try:

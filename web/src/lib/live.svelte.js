@@ -1,4 +1,5 @@
 // What the hub tells live, by server-sent events: sites, alarms, and whether it can be heard at all.
+import { ask } from "./api.js";
 
 export const live = $state({
   status: "connecting", // connecting | open | lost
@@ -18,6 +19,7 @@ export const fleet = new Fleet();
 const byName = new Map();
 let source = null;
 let retry = null;
+let wanted = false; // between `start` and `stop`
 
 // The hub's clock, so that ages are right on a computer whose own clock is wrong.
 let aheadS = 0;
@@ -87,7 +89,18 @@ function lost() {
     live.lostSinceS = live.heardS || localS();
   }
   clearTimeout(retry);
-  retry = setTimeout(open, 1000 + Math.random() * 1000);
+  retry = setTimeout(comeBack, 1000 + Math.random() * 1000);
+}
+
+// A stream that is refused does not say why; a question does, and a session that is over leads to the door.
+async function comeBack() {
+  try {
+    await ask("/v1/me");
+  } catch (error) {
+    if (wanted) lost();
+    return;
+  }
+  if (wanted && source === null) open();
 }
 
 // A connection may die without a word: the hub beats at least every five seconds.
@@ -95,6 +108,7 @@ let watch = null;
 
 export function start() {
   stop();
+  wanted = true;
   live.status = "connecting";
   open();
   watch = setInterval(() => {
@@ -103,6 +117,7 @@ export function start() {
 }
 
 export function stop() {
+  wanted = false;
   clearTimeout(retry);
   clearInterval(watch);
   source?.close();
