@@ -31,6 +31,7 @@ from benchmarks import (
     promise_table,
     serving_table,
     splits_table,
+    voyages_table,
 )
 from benchmarks.lines import read
 
@@ -51,6 +52,7 @@ RENDERERS: dict[str, Callable[[Iterable[Line]], str]] = {
     "delivery_puts": delivery_puts_table.render,
     "delivery_sites": delivery_sites_table.render,
     "page": page_table.render,
+    "voyages": voyages_table.render,
 }
 
 
