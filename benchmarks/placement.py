@@ -76,6 +76,7 @@ class Replay:
         pass_rate = 1 - sum(self.sure[arrival.picture] for arrival in found) / len(found)
         others = Others(setting, self.pair, found, self.sure, pass_rate)
         courses = [others.edge(), others.cloud(), others.last_sample(), others.oracle()]
+        courses += [others.causal("told before", now=False), others.causal("told now", now=True)]
         courses.append(littoral(setting, self.pair, found, rule))
         if rule is not None:
             courses.append(others.fixed_cascade())
@@ -122,7 +123,7 @@ def write_replay(lines: Lines, settings: Sequence[Setting], found: Sequence[Mapp
                 write("deadlines", rows, deadline_ms=deadline_ms)
         every = [arms for _, arms in inside]
         write("all", every)
-        for arm in ("littoral", "littoral, bounded", "last sample"):
+        for arm in ("littoral", "littoral, bounded", "last sample", "told before", "told now"):
             if arm in every[0]:
                 lines.write(
                     kind="verdict", case=case, arm=arm, loss_max=LOSS_MAX, **verdicts(every, arm=arm, cascade=cascade)

@@ -52,7 +52,7 @@ def means(lines: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 def _panel(case: str, lines: Sequence[dict[str, Any]], top: float) -> list[Mark]:
     found = means(lines)
-    arms = [arm for arm in NAMES if any(arm in one for one in found.values())]
+    arms = [arm for arm in COLOURS if any(arm in one for one in found.values())]
     highest = max(ms for one in found.values() for ms in one.values())
     step = next(size for size in (10, 20, 25, 50, 100, 200, 500) if highest / size <= 6)
     scale = PANEL / (step * (int(highest / step) + 1))

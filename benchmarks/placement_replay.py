@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import exp, inf
 from random import Random
 
@@ -22,6 +23,7 @@ from littoral.core.errors import Expired, LittoralError
 from littoral.core.request import InferAnswer, InferRequest, Parameter
 from littoral.core.tensor import Tensor
 from littoral.plan.cascade import Calibration
+from littoral.runtime.admission import PROBE_AFTER_S
 from littoral.runtime.cascading import Cascade
 from littoral.runtime.cost import Cost
 from littoral.runtime.lane import Served
@@ -96,7 +98,10 @@ def arrivals(setting: Setting, pair: Pair, seed: int) -> list[Arrival]:
 
 
 class Site:
-    """What runs here, as `Runtime` offers it: one core, first come first served; what would be late is refused."""
+    """What runs here, as `Runtime` offers it: one core, first come first served; what would be late is refused.
+
+    As there, an estimate that no run has corrected for a while is tried again with one request first.
+    """
 
     def __init__(self, pair: Pair, setting: Setting, found: Sequence[Arrival]) -> None:
         self._model = pair.little if setting.cascade else pair.big
@@ -113,13 +118,18 @@ class Site:
         wait_s = max(self._free_at_s - asyncio.get_running_loop().time(), 0.0) + besides * self._cost.typical_s()
         return (wait_s + self._cost.typical_s()) * 1e3, (wait_s + self._cost.cautious_s()) * 1e3
 
+    def spare(self, request: InferRequest) -> bool:
+        return self._free_at_s <= asyncio.get_running_loop().time()
+
     def begin(self, request: InferRequest) -> asyncio.Future[InferAnswer]:
         loop = asyncio.get_running_loop()
         now_s = loop.time()
         starts_s = max(self._free_at_s, now_s)
         budget_s = (request.budget_ms or inf) / 1e3
-        if starts_s - now_s + self._cost.likely_s() > budget_s:
-            raise Expired("deadline_passed", "It would be late.")
+        left_s = budget_s - (starts_s - now_s)
+        probes = self._cost.baseline_s() <= left_s and now_s - self._cost.last_run_s > PROBE_AFTER_S
+        if self._cost.likely_s() > left_s and not probes:
+            raise Expired("budget_too_small", "It would be late.")
         arrival = self._arrivals[int(request.id)]
         run_s = arrival.here_ms / 1e3
         self._free_at_s = starts_s + run_s
@@ -293,6 +303,30 @@ class Others:
             return arrival.here_ms, "here", 0.0
 
         return self._course("last sample", one, falls_back=self.setting.cascade)
+
+    def causal(self, name: str, *, now: bool) -> Course:
+        """Told every run time, and the link's rate: of this instant (`now`), or of the request before.
+
+        What the gate will say and what the link does next it is not told. Who learns the rate from requests knows that
+        of the request before at best: that one is what a chooser can hope for.
+        """
+        trace, deadline_ms = self.setting.trace, self.setting.deadline_ms
+        before_s = {arrival.at_s: earlier.at_s for earlier, arrival in pairwise(self.found)}
+
+        def one(arrival: Arrival) -> tuple[float, str, float]:
+            seen_s = arrival.at_s if now else before_s.get(arrival.at_s, arrival.at_s)
+            rate = 0.0 if trace.refuses(seen_s) else trace.rate(seen_s)
+            crossing_ms = inf if rate <= 0 else (self._weight(arrival) / rate + trace.round_trip_s) * 1e3
+            guess_ms = crossing_ms + arrival.there_ms
+            escalates = self.setting.cascade and arrival.here_ms + guess_ms <= deadline_ms
+            here_ms = arrival.here_ms + (self.pass_rate * guess_ms if escalates else 0.0)
+            if guess_ms <= deadline_ms and guess_ms < here_ms:
+                return self._there_ms(arrival), "there", self._weight(arrival)
+            if escalates and not self.sure[arrival.picture]:
+                return arrival.here_ms + self._there_ms(arrival, arrival.here_ms), "there", self._weight(arrival)
+            return arrival.here_ms, "here", 0.0
+
+        return self._course(name, one, falls_back=self.setting.cascade)
 
     def oracle(self) -> Course:
         """Clairvoyant: each request where it is quickest, knowing link, run times and what the gate will say."""

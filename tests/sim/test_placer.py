@@ -71,6 +71,7 @@ def _tell(
     run_s: float = 0.02,
     change: Callable[[Cascade], None] = lambda cascade: None,
     refuses: bool = False,
+    wanted: bool = False,
     linger_s: float = 0.0,
     time: ManualClock | None = None,
 ) -> Story:
@@ -81,7 +82,7 @@ def _tell(
     async def story() -> Story:
         upstream = Upstream(behaviour(Random(seed)))
         peer = Peer("cloud", upstream, clock=time)
-        here = Here(run_s=run_s, refuses=refuses)
+        here = Here(run_s=run_s, refuses=refuses, wanted=wanted)
         rule = Cascade("big", calibration(), (peer,))
         change(rule)
         placer = Placer(here, [peer], clock=time, cascades={"little": rule} if cascade else {}, chance=Random(seed))
@@ -190,9 +191,40 @@ async def _awaitable(placer: Placer, sure: float, name: str) -> InferAnswer:
     return begun if isinstance(begun, InferAnswer) else await begun
 
 
-def test_both_run_for_at_most_one_request_in_twenty() -> None:
-    story = _tell(flapping, cascade=False, run_s=0.07, seconds=60)
+def test_where_the_cores_are_wanted_both_run_for_at_most_one_request_in_twenty() -> None:
+    story = _tell(flapping, cascade=False, run_s=0.07, seconds=60, wanted=True)
     assert story.counts.hedges <= 0.05 * len(story.told) + 1
+
+
+def test_where_the_cores_are_free_a_run_here_stands_by_as_often_as_an_upstream_keeps_it_waiting() -> None:
+    # given an upstream that is a black hole half of the time, and runs here of half the deadline
+    story = _tell(flapping, cascade=False, run_s=0.1, seconds=60)
+
+    # when its good times are looked at
+    quick = [told.took_s for told in story.told if told.answer.parameters["plan"] == "offload"]
+
+    # then many requests went up, none was late, and no more ran here than if all had run here
+    assert len(quick) > 0.2 * len(story.told)
+    assert max(told.took_s for told in story.told) <= DEADLINE_S
+    assert story.here.started <= len(story.told)
+
+
+def test_a_little_answer_that_the_gate_trusts_keeps_the_promise_whoever_was_asked_first() -> None:
+    # given a little model that takes so long that the big one is asked at once, and is a black hole half of the time
+    story = _tell(flapping, run_s=0.09, seconds=60)
+
+    # when the answers are looked at that were not the big model's though it was asked
+    stood_in = [
+        told
+        for told in story.told
+        if told.answer.parameters.get("hedged") and told.answer.parameters["plan"] == "cascade"
+    ]
+
+    # then those that the gate trusts are not degraded, and those that it doubts say why
+    assert {told.sure for told in stood_in} == {True, False}
+    for told in stood_in:
+        assert told.answer.parameters["degraded"] is not told.sure
+        assert told.sure or told.answer.parameters["reason"] == "upstream_late"
 
 
 def test_what_this_site_has_no_room_for_goes_upstream() -> None:

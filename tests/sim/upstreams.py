@@ -61,6 +61,7 @@ class Here:
     refuses: bool = False
     started: int = 0
     cores: int = 4
+    wanted: bool = False  # its cores, by others, all the time
     _free_at_s: list[float] = field(default_factory=list)
     _model: Model = field(default_factory=little_model)
 
@@ -70,6 +71,9 @@ class Here:
     def expected_ms(self, request: InferRequest, *, besides: int = 0) -> tuple[float, float]:
         wait_s = max(self._next_free_s() - asyncio.get_running_loop().time(), 0.0) + besides * self.run_s / self.cores
         return (wait_s + self.run_s) * 1e3, (wait_s + self.run_s) * 1e3
+
+    def spare(self, request: InferRequest) -> bool:
+        return not self.wanted and self._next_free_s() <= asyncio.get_running_loop().time()
 
     def begin(self, request: InferRequest) -> asyncio.Future[InferAnswer]:
         if self.refuses:

@@ -9,8 +9,11 @@ line. The spread of what the line does not explain gives quantiles. When the res
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from math import inf, isfinite, sqrt
 
 # Weight of the past after each transfer: about five transfers count. On recorded 3G, 4G and 5G links with two pictures
@@ -40,6 +43,34 @@ class LinkEstimate:
     def transfer_ms(self, size_bytes: float) -> float:
         """The expected time of a call that carries this many bytes."""
         return self.round_trip_ms + size_bytes / self.bytes_per_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Likely:
+    """Times that a call may take, each as likely as the other: what it takes beyond the link, and the crossing.
+
+    `factors` are shares of the usual crossing, the least first; `sums[n]` is what the first n add up to.
+    """
+
+    beyond_ms: float
+    crossing_ms: float
+    factors: tuple[float, ...]
+    sums: tuple[float, ...]
+
+    def within(self, limit_ms: float) -> float:
+        """The share of calls that stay within a limit."""
+        return self._count(limit_ms) / len(self.factors)
+
+    def mean_ms(self, limit_ms: float, beyond: Callable[[float], float]) -> float:
+        """The mean, where a call that stays within the limit counts as it is and one beyond it by what it costs."""
+        inside = self._count(limit_ms)
+        total = inside * self.beyond_ms + self.sums[inside] * self.crossing_ms
+        for factor in self.factors[inside:]:
+            total += beyond(self.beyond_ms + factor * self.crossing_ms)
+        return total / len(self.factors)
+
+    def _count(self, limit_ms: float) -> int:
+        return bisect_right(self.factors, (limit_ms - self.beyond_ms) / self.crossing_ms)
 
 
 class LinkEstimator:
@@ -85,28 +116,38 @@ class LinkEstimator:
 
     def quantile_ms(self, size_bytes: float, share: float) -> float:
         """The time that a transfer of this size stays within in `share` of cases, by the residuals seen."""
-        expected = self._expected_ms(size_bytes)
+        expected = self.expected_ms(size_bytes)
         if len(self._residuals) < SAMPLES_KEPT_ON_CHANGE:
             return expected * (1.0 + share)
         ordered = sorted(self._residuals)
         place = min(len(ordered) - 1, int(share * len(ordered)))
         return expected * (1.0 + max(ordered[place], SMALLEST_SPREAD))
 
-    def likely_ms(self, size_bytes: float) -> list[float]:
-        """Times that a transfer of this size may take, each as likely as the other, the shortest first.
+    def likely(self, size_bytes: float, beyond_ms: float = 0.0) -> Likely:
+        """What a transfer of this size may take, with so much beyond the link.
 
-        They go by the residuals seen. While few were seen, some that nobody would be surprised by stand among them.
+        It goes by the residuals seen. While few were seen, some that nobody would be surprised by stand among them.
         """
-        expected = self._expected_ms(size_bytes)
-        return [expected * factor for factor in self._factors]
+        return Likely(beyond_ms, self.expected_ms(size_bytes), self._factors, self._sums)
 
-    def _expected_ms(self, size_bytes: float) -> float:
+    @property
+    def samples(self) -> int:
+        """How many transfers its knowledge rests on; 0 where it is a guess."""
+        return self._samples
+
+    @property
+    def line(self) -> tuple[float, float]:
+        """The round trip in ms, and ms for each byte."""
+        return self._line
+
+    def expected_ms(self, size_bytes: float) -> float:
+        """What a transfer of this size usually takes."""
         round_trip_ms, ms_per_byte = self._line
         return round_trip_ms + size_bytes * ms_per_byte
 
     def _learn(self, size_bytes: float, took_ms: float) -> None:
         if self._samples:
-            expected = self._expected_ms(size_bytes)
+            expected = self.expected_ms(size_bytes)
             self._residuals.append((took_ms - expected) / max(expected, ROUND_TRIP_MS_MIN))
         new = 1.0 / max(took_ms, ROUND_TRIP_MS_MIN)
         self._weight = self._weight * FORGET + new
@@ -122,7 +163,8 @@ class LinkEstimator:
         self._line = self._drawn_line()
         self._spread = self._drawn_spread()
         residuals = [*self._residuals, *RESIDUALS_UNSEEN[len(self._residuals) :]]
-        self._factors = sorted(max(1.0 + residual, FACTOR_MIN) for residual in residuals)
+        self._factors = tuple(sorted(max(1.0 + residual, FACTOR_MIN) for residual in residuals))
+        self._sums = (0.0, *accumulate(self._factors))
 
     def _drawn_line(self) -> tuple[float, float]:
         """Round trip in ms and ms per byte. Sizes that are all alike cannot tell them apart: the prior does."""
@@ -151,7 +193,7 @@ class LinkEstimator:
 
     def _has_changed(self, size_bytes: float, took_ms: float) -> bool:
         """Page's two-sided test on residuals measured in their own spread."""
-        expected = self._expected_ms(size_bytes)
+        expected = self.expected_ms(size_bytes)
         spread = self._spread * max(expected, ROUND_TRIP_MS_MIN)
         lean = max(-DRIFT_LIMIT, min(DRIFT_LIMIT / 2, (took_ms - expected) / spread))
         self._lean_up = max(0.0, self._lean_up + lean - DRIFT_SLACK)

@@ -98,6 +98,11 @@ class Dispatch:
             cautious_s = max(cautious_s, own.wait_s(room.lane_cores))
         return typical_s, cautious_s
 
+    def spare(self, lane: Lane) -> bool:
+        """Whether a run would find its cores free, and nobody waiting."""
+        free = self._busy + lane.cores <= self.cores + 1e-9
+        return free and lane.running < lane.runs_max and len(self.queue) == 0
+
     def take(self, now_s: float) -> Taken:
         """The most urgent work that the free cores can start now."""
         lapsed: list[Job] = []

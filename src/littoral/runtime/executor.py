@@ -79,6 +79,11 @@ class Executor:
             now_s = self._clock.monotonic_s()
             return self._dispatch.wait_s(lane, now_s, now_s + budget_s, more)
 
+    def spare(self, lane: Lane) -> bool:
+        """Whether a run would find its cores free, and nobody waiting."""
+        with self._lock:
+            return self._dispatch.spare(lane)
+
     def withdraw(self, job: Job) -> bool:
         """Takes a job out whose caller has gone; False if a worker has it already."""
         with self._lock:

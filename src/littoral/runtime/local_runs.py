@@ -22,3 +22,7 @@ class LocalRuns(Protocol):
         `besides`: so many more such runs may come before it.
         """
         ...
+
+    def spare(self, request: InferRequest) -> bool:
+        """Whether a run here would take nothing from anybody now: its cores are free, and nobody waits for them."""
+        ...

@@ -7,7 +7,6 @@ breaker leaves a peer alone that fails or crawls; then asking costs nothing.
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +21,7 @@ from littoral.core.tensor import TensorSpec
 from littoral.core.world import Link
 from littoral.monitor.log import log_of
 from littoral.net.breaker import Breaker, BreakerLimits, BreakerState
-from littoral.net.estimate import LinkEstimate, LinkEstimator
+from littoral.net.estimate import Likely, LinkEstimate, LinkEstimator
 
 _LOG = log_of("runtime.peer")
 HOPS = "hops"
@@ -36,8 +35,9 @@ RECENT_MAX = 32
 WAITING_MAX = 256  # calls at a time: each holds a connection and its request
 UNKNOWN_COMPUTE_MS = 20.0
 TRIAL_S_MAX = 2.0
-# A trial costs some hundred bytes; not to notice that an upstream is back costs answers.
-LIMITS = BreakerLimits(failures_in_row_max=2, pause_s=0.5, pause_s_max=4.0, pause_growth=1.5)
+# A trial costs some hundred bytes; not to notice that an upstream is back costs answers. So each pause is about a
+# quarter of the time that it has been away.
+LIMITS = BreakerLimits(failures_in_row_max=2, pause_s=0.5, pause_s_max=4.0, pause_growth=1.25)
 LOOK_OUT_S, LOOK_OUT_S_MAX = 2.0, 4.0
 OLD_S = 2.0  # an estimate of this age may be of another time
 
@@ -144,26 +144,24 @@ class Peer:
         """The link as prices want it; down while nothing may be asked."""
         if not self.usable:
             return Link(0.0, 0.0, inf)
-        known = self.known()
-        return Link(known.bytes_per_ms, known.bytes_per_ms, known.round_trip_ms)
+        round_trip_ms, ms_per_byte = self.link_up.line
+        return Link(1.0 / ms_per_byte, 1.0 / ms_per_byte, round_trip_ms)
 
     def typical_ms(self, model: str, size_bytes: float) -> float:
         """What asking for a model usually takes, with this much to send."""
-        known = self.known()
-        return known.transfer_ms(size_bytes) + self.elsewhere(model).typical_ms
+        return self.link_up.expected_ms(size_bytes) + self.elsewhere(model).typical_ms
 
     def cautious_ms(self, model: str, size_bytes: float) -> float:
         """What nine in ten such calls stay below."""
         return self.link_up.quantile_ms(size_bytes, 0.9) + self.elsewhere(model).cautious_ms
 
-    def likely_ms(self, model: str, size_bytes: float) -> list[float]:
-        """What such a call may take: times that are each as likely as the other, the shortest first."""
-        there_ms = self.elsewhere(model).typical_ms
-        return [there_ms + crossing_ms for crossing_ms in self.link_up.likely_ms(size_bytes)]
+    def likely(self, model: str, size_bytes: float) -> Likely:
+        """What such a call may take."""
+        return self.link_up.likely(size_bytes, self.elsewhere(model).typical_ms)
 
     def within(self, model: str, size_bytes: float, limit_ms: float) -> float:
         """The share of such calls that will be answered within a limit, as far as anybody can tell."""
-        return share_within(self.likely_ms(model, size_bytes), limit_ms)
+        return self.likely(model, size_bytes).within(limit_ms)
 
     def elsewhere(self, model: str) -> Elsewhere:
         """What is known of a model there."""
@@ -327,11 +325,6 @@ class Peer:
         if self.known().samples and 2 * took_ms < self.known().transfer_ms(size_bytes):
             self.link_up = LinkEstimator()
             self._look_out_s = LOOK_OUT_S
-
-
-def share_within(ordered_ms: Sequence[float], limit_ms: float) -> float:
-    """The share of times, given the shortest first, that stay within a limit."""
-    return bisect_right(ordered_ms, limit_ms) / len(ordered_ms)
 
 
 def check_hops(request: InferRequest) -> int:

@@ -13,10 +13,10 @@ from littoral.core.request import InferAnswer, InferRequest, Parameter
 from littoral.core.tensor import TensorSpec
 from littoral.model.model import Model
 from littoral.model.tasks.task import IMAGE
-from littoral.runtime.cascading import Cascade
+from littoral.runtime.cascading import Cascade, as_asked, confidence_in
 from littoral.runtime.peer import Peer
 from littoral.runtime.splits import Split
-from littoral.runtime.ways import OFFLOAD, SPLIT
+from littoral.runtime.ways import CASCADE, OFFLOAD, SPLIT
 
 NAMES_MAX = 64  # of reasons and routes of one model: some come from an upstream
 TEXT_LENGTH_MAX = 128
@@ -36,6 +36,7 @@ class Turn:
 
     `calls` are what it has begun and not given away: they end with it. `route` is how it went, for the counters.
     `pinned`: so many blocks of the model must run here. `split`: where the model is cut, for the way it took.
+    `confidence`: how far the gate trusts the little answer, once there is one.
     """
 
     request: InferRequest
@@ -50,6 +51,12 @@ class Turn:
     pinned: float = 0
     split: Split | None = None
     explanation: str = ""
+    confidence: float = -inf
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the little answer keeps the cascade's promise by itself."""
+        return self.cascade is not None and self.confidence >= self.cascade.calibration.cheapest.threshold
 
     @property
     def budget_s(self) -> float:
@@ -156,6 +163,20 @@ def weigh(request: InferRequest) -> float:
 def marked(answer: InferAnswer, **marks: Parameter) -> InferAnswer:
     """The answer with more said about how it came to be."""
     return replace(answer, parameters={**answer.parameters, **marks})
+
+
+def gated(answer: InferAnswer, turn: Turn, cascade: Cascade) -> InferAnswer:
+    """The little answer as it was asked for; the turn learns how far the gate trusts it."""
+    turn.confidence = confidence_in(answer, turn.model, cascade.calibration)
+    asked = as_asked(answer, turn.request, turn.model)
+    return marked(asked, plan=CASCADE, confidence=round(turn.confidence, 4))
+
+
+def stands_in(answer: InferAnswer, turn: Turn, reason: str, **marks: Parameter) -> InferAnswer:
+    """An answer from here in an upstream's place: degraded, unless it keeps the promise by itself."""
+    if turn.trusted:
+        return marked(answer, **marks)
+    return marked(answer, degraded=True, reason=reason, **marks)
 
 
 def given_on(answer: InferAnswer, turn: Turn, peer: Peer) -> InferAnswer:

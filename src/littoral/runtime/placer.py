@@ -20,7 +20,7 @@ from littoral.core.errors import Expired, LittoralError, Overloaded
 from littoral.core.request import InferAnswer, InferRequest
 from littoral.plan.allowance import ShareAllowance
 from littoral.runtime.admission import budget_of
-from littoral.runtime.cascading import Cascade, as_asked, confidence_in, differs, for_big, for_gate
+from littoral.runtime.cascading import Cascade, differs, for_big, for_gate
 from littoral.runtime.corrections import Corrections
 from littoral.runtime.dividing import Dividing
 from littoral.runtime.lateness import Lateness
@@ -30,18 +30,20 @@ from littoral.runtime.placed import (
     Call,
     Counts,
     Turn,
+    gated,
     given_on,
     good,
     heard,
     marked,
     pinned_blocks,
     shows,
+    stands_in,
     weigh,
     word,
 )
+from littoral.runtime.unawaited import Unawaited
 from littoral.runtime.ways import CASCADE, LOCAL, OFFLOAD, SPLIT, Asked, Way, choose_way, explain_ways
 
-LATE_CALLS_MAX = 32
 BESIDE_S = 2.0  # an audit or a look-out: nobody waits, yet a peer that takes longer is not well
 CORRECTION_S = 30.0
 HEDGE_SHARE = 0.05
@@ -76,8 +78,7 @@ class Placer:
         self._chance = chance or Random()
         self._hedges = ShareAllowance(HEDGE_SHARE)
         self._lateness = Lateness()
-        self._late: set[Call] = set()
-        self._trials: set[asyncio.Task[None]] = set()
+        self._unawaited = Unawaited()
         self._away = 0  # requests that wait for an upstream and may need a run here after all
 
     def places(self, name: str) -> bool:
@@ -106,10 +107,7 @@ class Placer:
 
     async def close(self) -> None:
         """Gives up on late answers and ends the connections to the upstreams."""
-        beside = (*self._late, *self._trials)
-        for task in beside:
-            task.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
+        await self._unawaited.close()
         for peer in self.peers:
             await peer.close()
 
@@ -147,18 +145,15 @@ class Placer:
         """The plan for this request, by what everything costs now."""
         cascade = turn.cascade
         typical_ms, _ = self._runtime.expected_ms(turn.request)
-        patience_ms, left_ms = self._patience_s(turn) * 1e3, self._left_s(turn) * 1e3
-        if patience_ms <= 0:
-            patience_ms = left_ms  # where a run here would be late anyway, only there is hope
         asked = Asked(
             turn.target,
             typical_ms,
             turn.size_bytes,
-            left_ms,
+            self._left_s(turn) * 1e3,
             cascade.calibration if cascade else None,
             offload=cascade is None or not cascade.bounded,
-            patience_ms=patience_ms,
-            hedged=self._hedges.left,
+            patience_ms=self._patience_s(turn) * 1e3,
+            hedged=self._may_hedge(turn),
         )
         open_to = () if turn.pinned else turn.peers
         way = choose_way(asked, open_to)
@@ -176,7 +171,7 @@ class Placer:
         """
         for peer in turn.peers:
             if peer.due:
-                self._try_again(peer.try_again())
+                self._unawaited.run(peer.try_again())
             elif peer is not way.peer and peer.elsewhere(turn.target).typical_ms < way.cost_ms:
                 self._look_at(turn, peer, lambda _: None)
 
@@ -199,11 +194,9 @@ class Placer:
 
     async def _gate(self, turn: Turn, cascade: Cascade, way: Way, answer: InferAnswer) -> InferAnswer:
         """The little answer if it is trusted; else the big one if it comes in time; else the little one, degraded."""
-        confidence = confidence_in(answer, turn.model, cascade.calibration)
-        little = as_asked(answer, turn.request, turn.model)
-        little = marked(little, plan=CASCADE, confidence=round(confidence, 4))
+        little = gated(answer, turn, cascade)
         turn.route = CASCADE
-        if confidence >= (way.threshold if way.plan == CASCADE else cascade.calibration.cheapest.threshold):
+        if turn.confidence >= way.threshold if way.plan == CASCADE else turn.trusted:
             if self._chance.random() < cascade.audit_share:
                 self._audit(turn, cascade, answer)
             return little
@@ -220,7 +213,7 @@ class Placer:
     async def _there(self, turn: Turn, peer: Peer) -> InferAnswer:
         """All of it upstream, with the run here as the answer if that is not back when it must start."""
         patience_s = self._patience_s(turn)
-        if turn.cascade is None and self._hedges.left:  # two answers alike: none has to wait for the other
+        if self._may_hedge(turn):
             patience_s = min(patience_s, turn.hedge_after_s(peer))
         self._away += 1
         try:
@@ -231,7 +224,7 @@ class Placer:
             if not good(call):
                 answer, reason = await self._instead(turn), self._why(turn, peer, call)
                 turn.route = LOCAL
-                return marked(answer, degraded=True, reason=reason)
+                return stands_in(answer, turn, reason)
         finally:
             self._away -= 1
         turn.route = turn.plan
@@ -240,15 +233,15 @@ class Placer:
     async def _race(self, turn: Turn, peer: Peer, call: Call) -> InferAnswer:
         """Runs here too. The upstream's answer is preferred where it is a better model's, else the first one wins.
 
-        Two runs for one request are a luxury with a limit; beyond it the upstream is asked no more unless this site
-        cannot.
+        Where this site has nothing else to do, the second run takes nothing from anybody. Else two runs for one request
+        are a luxury with a limit; beyond it the upstream is asked no more unless this site cannot.
         """
-        hedged = self._hedges.spend()
+        hedged = self._runtime.spare(turn.request) or self._hedges.spend()
         marks = {"hedged": True} if hedged else {}
         here = self._own(turn, self._instead(turn))
         if hedged:
             await self._wait({call, here}, self._left_s(turn), first=True)
-            if turn.cascade is not None and not call.done():  # the better answer, as long as it can be expected
+            if turn.cascade is not None and not call.done() and not turn.trusted:
                 overdue_s = turn.overdue_s(peer) - (self._clock.monotonic_s() - turn.arrived_s)
                 await self._wait({call}, min(self._left_s(turn), max(overdue_s, 0.0)))
         if not (hedged and good(call)):
@@ -260,7 +253,11 @@ class Placer:
             return marked(given_on(call.result(), turn, peer), plan=turn.plan, **marks)
         turn.route = HEDGED if hedged else LOCAL
         reason = self._why(turn, peer, call) if not good(call) else "upstream_late"
-        return marked(here.result(), degraded=True, reason=reason, **marks)
+        return stands_in(here.result(), turn, reason, **marks)
+
+    def _may_hedge(self, turn: Turn) -> bool:
+        """Whether a run here may begin though an upstream is still awaited."""
+        return self._hedges.left or self._runtime.spare(turn.request)
 
     async def _instead(self, turn: Turn) -> InferAnswer:
         """The run here in place of an upstream that did not answer.
@@ -268,7 +265,7 @@ class Placer:
         It was begun in time as far as anybody could tell; where that was wrong, a little late is better than nothing.
         """
         answer = await self._here(turn, grace_s=GRACE_SHARE * turn.budget_s)
-        return as_asked(answer, turn.request, turn.model) if turn.cascade is not None else answer
+        return answer if turn.cascade is None else gated(answer, turn, turn.cascade)
 
     async def _only_there(self, turn: Turn, refusal: LittoralError) -> InferAnswer:
         """An upstream for what this site has no room or time for; the site's own refusal where that fails too."""
@@ -349,24 +346,16 @@ class Placer:
 
     def _beside(self, turn: Turn, peer: Peer, then: Callable[[InferAnswer], None]) -> bool:
         """A call that nobody waits for; False where there are enough of them."""
-        if len(self._late) >= LATE_CALLS_MAX:
+        if self._unawaited.full:
             return False
         self._keep(turn, self._call(turn, peer, useful_s=BESIDE_S), then)
         return True
 
     def _keep(self, turn: Turn, call: Call, then: Callable[[InferAnswer], None]) -> None:
         """Lets a call outlive its request, if there is room for it; `then` is given its answer, if it ever comes."""
-        if len(self._late) >= LATE_CALLS_MAX:
-            return
-        turn.calls.discard(call)
-        self._late.add(call)
-
-        def arrived(done: Call) -> None:
-            self._late.discard(done)
-            if good(done):
-                then(done.result())
-
-        call.add_done_callback(arrived)
+        if not self._unawaited.full:
+            turn.calls.discard(call)
+            self._unawaited.keep(call, then)
 
     def _audit(self, turn: Turn, cascade: Cascade, answer: InferAnswer) -> None:
         """Asks the big model about an answer that was trusted."""
@@ -378,18 +367,18 @@ class Placer:
     def _counts(self, model: str) -> Counts:
         return self.counts.setdefault(model, Counts())
 
-    def _try_again(self, trial: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(trial)
-        self._trials.add(task)
-        task.add_done_callback(self._trials.discard)
-
     def _patience_s(self, turn: Turn) -> float:
         """How long an upstream may be awaited before the run here must start.
 
         When the upstream goes silent, all that are away come home at once: each leaves room for the others.
         """
-        _, cautious_ms = self._runtime.expected_ms(turn.request, besides=self._away)
-        return max(self._left_s(turn) - max(cautious_ms / 1e3, RESERVE_SHARE * turn.budget_s), 0.0)
+        typical_ms, cautious_ms = self._runtime.expected_ms(turn.request, besides=self._away)
+        left_s = self._left_s(turn)
+        patience_s = left_s - max(cautious_ms / 1e3, RESERVE_SHARE * turn.budget_s)
+        if patience_s > 0:
+            return patience_s
+        # A run here would be late, or take the upstream's place and not stand beside it: only there is hope.
+        return left_s if typical_ms / 1e3 > left_s or not self._may_hedge(turn) else 0.0
 
     def _left_s(self, turn: Turn) -> float:
         return max(turn.deadline_s - self._clock.monotonic_s() - self._lateness.margin_s, 0.0)

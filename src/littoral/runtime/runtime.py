@@ -116,9 +116,8 @@ class Runtime:
     def statistics(self, name: str = "", version: str = "") -> tuple[ModelStatistics, ...]:
         """Counts and durations of what is in service; `NotFound` or `Unavailable` for a name that is not."""
         if name:
-            lanes = [self._models.find(name, version)]
-            if not version:
-                lanes = [self._models.lanes[name, each] for each in self._models.versions(name)]
+            one = self._models.find(name, version)
+            lanes = [one] if version else [self._models.lanes[name, each] for each in self.versions(name)]
         else:
             lanes = [lane for _, lane in sorted(self._models.lanes.items()) if lane.of is None]
         return tuple(lane.statistics for lane in lanes)
@@ -171,6 +170,10 @@ class Runtime:
             return (typical_s + more.seconds) * 1e3, (cautious_s + more.wait_s(1.0)) * 1e3
         wait_s, wait_s_max = self._executor.wait_s(lane, budget_of(request, lane.budget_s), more)
         return (wait_s + typical_s) * 1e3, (wait_s_max + cautious_s) * 1e3
+
+    def spare(self, request: InferRequest) -> bool:
+        """Whether a run here would take nothing from anybody now: its cores are free, and nobody waits for them."""
+        return self._executor.spare(self._models.find(request.model, request.version))
 
     def run_ms(self, request: InferRequest) -> float:
         """What a run here usually takes, without its wait."""
@@ -345,9 +348,8 @@ class Runtime:
             if not future.done():
                 future.set_exception(result)
             return
-        late = now_s > job.deadline_s
         lane.served.aside.saw(job.call, result, now_s)
-        lane.count_answered(job.rows, queued_s, now_s - job.arrived_s, self._wall_ms(), late=late)
+        lane.count_answered(job.rows, queued_s, now_s - job.arrived_s, self._wall_ms(), late=now_s > job.deadline_s)
         parameters = parameters_of(self.site, queued_s, computed_s)
         if job.call.image is not None or job.cache_key:
             self._complete(lane, job.call, result, parameters, job.cache_key)
@@ -374,8 +376,7 @@ class Runtime:
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer, self._timer_s = None, float("inf")
         lapsed, next_s = self._executor.sweep()
-        for job in lapsed:
-            self._settle(job, too_late(job.lane), 0.0, 0.0)
+        self._deliver([], lapsed)
         if next_s is not None:
             self._watch(loop, next_s)
 

@@ -27,6 +27,9 @@ class TracedRuns:
     def expected_ms(self, request: InferRequest, *, besides: int = 0) -> tuple[float, float]:
         return self._runs.expected_ms(request, besides=besides)
 
+    def spare(self, request: InferRequest) -> bool:
+        return self._runs.spare(request)
+
 
 class TracedCaller:
     """Calls to one server, each with a span that the server goes on with."""

@@ -14,22 +14,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import inf, isfinite
-
-import numpy as np
+from operator import mul
 
 from littoral.core.graph import Edge, Gate, Operator, Workload
-from littoral.core.world import Link, Site, World
 from littoral.plan.cascade import Calibration, CurvePoint
-from littoral.plan.prices import prices
-from littoral.plan.table import Plan, PlanTable
 from littoral.plan.usage import Resources, usage_row
-from littoral.runtime.peer import Peer, share_within
+from littoral.runtime.peer import Peer
 from littoral.runtime.splits import Split
 
 LOCAL, CASCADE, OFFLOAD, SPLIT = "local", "cascade", "offload", "split"
 DIVIDEND = 1.02  # a threshold may cost this much more than the cheapest, to answer better
-EVEN_SHARE = 0.5  # of calls: less is no hope
-IN_TIME_SHARE = 0.9  # of calls: a big model that is asked at once for its answer's sake should be heard in time
+EVEN_SHARE = 0.5  # of calls in time: less is no hope
+RESOURCES = Resources(2).names(("here", "there"))
 ONE_RUN = ({"little": 1.0, "big": 1.0}, {"little": 1.0, "big": 1.0})
 
 
@@ -66,25 +62,29 @@ class Asked:
     patience_ms: float = inf
     hedged: bool = True
 
-    def mean_wait_ms(self, ordered_ms: Sequence[float]) -> float:
-        """What a call takes on average that takes one of these times, the shortest first."""
-        if ordered_ms[-1] <= self.patience_ms:
-            return sum(ordered_ms) / len(ordered_ms)
-        return sum(map(self.waiting_ms, ordered_ms)) / len(ordered_ms)
+    @property
+    def in_vain(self) -> bool:
+        """Whether a run here would be late as a rule: then there is nothing to lose by asking elsewhere."""
+        return self.local_ms > self.deadline_ms
 
     def waiting_ms(self, there_ms: float) -> float:
         """What a call takes that takes so long, with the run here in its place where that is longer than patience."""
         if there_ms <= self.patience_ms:
             return there_ms
-        if self.calibration is not None:  # the little answer alone breaks the promise, however soon it comes
-            return there_ms if self.hedged and there_ms <= self.deadline_ms else self.deadline_ms
         instead_ms = self.patience_ms + self.local_ms
-        return min(there_ms, instead_ms) if self.hedged else instead_ms
+        if self.hedged:
+            instead_ms = min(there_ms, instead_ms)
+        if self.calibration is None:
+            return instead_ms
+        # A little answer that the gate trusts will do; one that it doubts breaks the promise, however soon it comes.
+        doubted_ms = there_ms if self.hedged and there_ms <= self.deadline_ms else self.deadline_ms
+        doubt = self.calibration.cheapest.pass_rate
+        return doubt * doubted_ms + (1.0 - doubt) * min(instead_ms, self.deadline_ms)
 
 
 def choose_way(asked: Asked, peers: Sequence[Peer]) -> Way:
     """The cheapest way over all upstreams that keeps the deadline at careful prices; here where there is none."""
-    best = Way(LOCAL, None, -inf, asked.local_ms if asked.calibration is None else inf)
+    best = Way(LOCAL, None, -inf, inf if asked.calibration is not None or asked.in_vain else asked.local_ms)
     for peer in peers:
         way = _on(peer, asked)
         if way is not None and way.cost_ms < best.cost_ms:
@@ -94,13 +94,14 @@ def choose_way(asked: Asked, peers: Sequence[Peer]) -> Way:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """The plans over one upstream, priced now.
+    """The plans over one upstream, priced now: each with its row and its cost.
 
     `waits_ms` is what offloading costs beyond its price, since some calls are late and a run here stands in for them.
     """
 
-    plans: PlanTable
-    prices: np.ndarray[tuple[int], np.dtype[np.float64]]
+    rows: tuple[tuple[str, tuple[float, ...]], ...]
+    prices: tuple[float, ...]
+    costs_ms: list[float]
     point: CurvePoint | None
     waits_ms: float
     in_time: bool
@@ -117,24 +118,22 @@ def explain_ways(asked: Asked, peers: Sequence[Peer], chosen: Way, *, more: Sequ
         if table is None:
             rows.append({"plan": OFFLOAD, "upstream": peer.name, "down": True, "chosen": False})
             continue
-        costs = table.plans.costs(table.prices)
-        for plan, used, cost_ms in zip(table.plans.plans, table.plans.usage, costs, strict=True):
-            if plan.name == LOCAL:
+        for (name, used), cost_ms in zip(table.rows, table.costs_ms, strict=True):
+            if name == LOCAL:
                 continue
             terms = {
-                name: round(float(share * price), 3)
-                for name, share, price in zip(table.plans.resources, used, table.prices, strict=True)
+                resource: round(share * price, 3)
+                for resource, share, price in zip(RESOURCES, used, table.prices, strict=True)
                 if share > 0
             }
             row: dict[str, object] = {
-                "plan": plan.name,
+                "plan": name,
                 "upstream": peer.name,
-                "cost_ms": round(float(cost_ms), 3),
-                "chosen": plan.name == chosen.plan and peer is chosen.peer,
+                "cost_ms": round(cost_ms, 3),
+                "chosen": name == chosen.plan and peer is chosen.peer,
                 "terms": terms,
             }
-            if plan.name == OFFLOAD:
-                row["cost_ms"] = round(float(cost_ms) + table.waits_ms, 3)
+            if name == OFFLOAD:
                 terms["calls that are late"] = round(table.waits_ms, 3)
                 row["in_time"] = table.in_time
             elif table.point is not None:
@@ -149,19 +148,19 @@ def _finite(number: float) -> float | None:
 
 def _table(peer: Peer, asked: Asked) -> _Table | None:
     """The plans that use this upstream, or None where it is down."""
-    link = peer.link()
-    if link.down:
+    if not peer.usable:
         return None
-    there_ms = peer.elsewhere(asked.target).typical_ms
-    usual_ms = there_ms + link.round_trip_ms + asked.size_bytes / link.up_bytes_per_ms
+    likely = peer.likely(asked.target, asked.size_bytes)
+    usual_ms = likely.beyond_ms + likely.crossing_ms
     point = None if asked.calibration is None else _point(asked, asked.calibration, usual_ms)
-    plans = table_of(None if point is None else point.pass_rate, asked.offload)
-    priced = _prices(asked, link, there_ms)
-    likely_ms = peer.likely_ms(asked.target, asked.size_bytes)
-    waits_ms = asked.mean_wait_ms(likely_ms) - usual_ms
+    rows = rows_of(None if point is None else point.pass_rate, asked.offload)
+    priced = _prices(asked, peer.link_up.line, likely.beyond_ms)
+    waits_ms = likely.mean_ms(asked.patience_ms, asked.waiting_ms) - usual_ms
+    costs_ms = [sum(map(mul, used, priced)) + (waits_ms if name == OFFLOAD else 0.0) for name, used in rows]
     limit_ms = asked.deadline_ms if asked.hedged or point is None else asked.patience_ms
-    in_time = share_within(likely_ms, limit_ms)
-    return _Table(plans, priced, point, waits_ms, in_time >= (EVEN_SHARE if point is None else IN_TIME_SHARE))
+    share = likely.within(limit_ms)
+    in_time = share >= EVEN_SHARE or (asked.in_vain and (share > 0 or not peer.link_up.samples))
+    return _Table(rows, priced, costs_ms, point, waits_ms, in_time)
 
 
 def _on(peer: Peer, asked: Asked) -> Way | None:
@@ -169,35 +168,33 @@ def _on(peer: Peer, asked: Asked) -> Way | None:
     table = _table(peer, asked)
     if table is None:
         return None
-    best: Way | None = None
-    for plan, cost_ms in zip(table.plans.plans, table.plans.costs(table.prices), strict=True):
-        if plan.name == OFFLOAD:
-            cost_ms += table.waits_ms
-        if plan.name == LOCAL or cost_ms == inf or (plan.name == OFFLOAD and not table.in_time):
-            continue
-        if best is None or cost_ms < best.cost_ms:
-            threshold = table.point.threshold if plan.name == CASCADE and table.point is not None else -inf
-            best = Way(plan.name, peer, threshold, float(cost_ms))
-    return best
+    best, least_ms = "", inf
+    for (name, _), cost_ms in zip(table.rows, table.costs_ms, strict=True):
+        may = (name == OFFLOAD and table.in_time) or (name == CASCADE and not asked.in_vain)
+        if may and cost_ms < least_ms:
+            best, least_ms = name, cost_ms
+    if not best:
+        return None
+    return Way(best, peer, table.point.threshold if best == CASCADE and table.point is not None else -inf, least_ms)
 
 
-def _prices(asked: Asked, link: Link, there_ms: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Prices of a run here, a run there, a picture up and a trip."""
-    size_bytes = max(asked.size_bytes, 1.0)
-    up, down = link.up_bytes_per_ms / size_bytes, link.down_bytes_per_ms / size_bytes
-    here = Site("here", slowdown=asked.local_ms)
-    return prices(World((here, Site("there", slowdown=there_ms)), (Link(up, down, link.round_trip_ms),)))
+def _prices(asked: Asked, line: tuple[float, float], there_ms: float) -> tuple[float, ...]:
+    """Prices of a run here, a run there, a wait at either (in the runs' own), a picture up, one back and a trip.
+
+    They are what `plan.prices` makes of such a world, without the world: this is asked for every request.
+    """
+    round_trip_ms, ms_per_byte = line
+    picture_ms = max(asked.size_bytes, 1.0) * ms_per_byte
+    return (asked.local_ms, there_ms, 0.0, 0.0, picture_ms, picture_ms, round_trip_ms)
 
 
 @lru_cache(maxsize=256)
-def table_of(pass_rate: float | None, offload: bool) -> PlanTable:
-    """Here; all there; and, with a gate that lets `pass_rate` through, the doubtful ones there."""
-    plans: list[Plan] = []
-    rows = []
+def rows_of(pass_rate: float | None, offload: bool) -> tuple[tuple[str, tuple[float, ...]], ...]:
+    """Here; all there; and, with a gate that lets `pass_rate` through, the doubtful ones there: each with its row."""
+    rows: list[tuple[str, tuple[float, ...]]] = []
 
     def add(name: str, workload: Workload, places: dict[str, int]) -> None:
-        plans.append(Plan(name, places))
-        rows.append(usage_row(workload, places, ONE_RUN))
+        rows.append((name, tuple(usage_row(workload, places, ONE_RUN).tolist())))
 
     alone = Workload((Operator("little"),), (Edge("input", ("little",), 1.0),))
     add(LOCAL, alone, {"little": 0})
@@ -207,15 +204,15 @@ def table_of(pass_rate: float | None, offload: bool) -> PlanTable:
         doubtful = (Edge("input", ("little",), 1.0), Edge("little", ("big",), 1.0))
         cascade = Workload((Gate("little", pass_rate=pass_rate), Operator("big")), doubtful)
         add(CASCADE, cascade, {"little": 0, "big": 1})
-    return PlanTable(plans, np.stack(rows), Resources(2).names(("here", "there")))
+    return tuple(rows)
 
 
 def _point(asked: Asked, calibration: Calibration, usual_ms: float) -> CurvePoint:
     """The threshold for a link over which asking usually takes so long: more careful than the promise needs where
     that costs little."""
     cheapest = calibration.cheapest
-    limit_ms = DIVIDEND * (asked.local_ms + cheapest.pass_rate * usual_ms)
+    spare_ms = (DIVIDEND - 1.0) * asked.local_ms + DIVIDEND * cheapest.pass_rate * usual_ms
     for point in calibration.points:
-        if asked.local_ms + point.pass_rate * usual_ms <= limit_ms:
+        if point.pass_rate * usual_ms <= spare_ms:
             return point
     return cheapest

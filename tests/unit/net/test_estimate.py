@@ -71,6 +71,24 @@ def test_nine_in_ten_transfers_stay_within_the_ninth_decile() -> None:
     assert 0.82 <= within <= 0.99
 
 
+def test_what_a_call_may_take_counts_late_ones_by_what_they_cost() -> None:
+    # given transfers that took 10 ms, but for a tenth that took 100, and 5 ms beyond the link
+    link = LinkEstimator()
+    for index in range(40):
+        link.add(1000, 100.0 if index % 10 == 5 else 10.0, now_s=float(index))
+    likely = link.likely(1000, beyond_ms=5.0)
+
+    # when those beyond 50 ms cost 60 each
+    within = likely.within(50.0)
+    mean_ms = likely.mean_ms(50.0, lambda took_ms: 60.0)
+
+    # then the rest counts as it is
+    times = [likely.beyond_ms + factor * likely.crossing_ms for factor in likely.factors]
+    assert within == sum(ms <= 50.0 for ms in times) / len(times)
+    assert 0.8 < within < 1.0
+    assert mean_ms == pytest.approx(sum(ms if ms <= 50.0 else 60.0 for ms in times) / len(times))
+
+
 def test_before_any_transfer_the_prior_speaks_and_says_that_it_knows_nothing() -> None:
     estimate = LinkEstimator(round_trip_ms=80, bytes_per_ms=500).estimate(now_s=0)
     assert (estimate.round_trip_ms, estimate.bytes_per_ms, estimate.samples) == (80, 500, 0)

@@ -71,6 +71,23 @@ def test_an_estimate_that_keeps_everyone_out_is_tried_again_after_a_second() -> 
     assert dispatch.take(6.5).batch is not None
 
 
+def test_a_core_is_spare_only_while_nothing_runs_on_it_and_nobody_waits_for_it() -> None:
+    # given two cores, and two models that take one each
+    dispatch, one, other = Dispatch(2), lane(LINEAR), lane(LINEAR)
+    alone = dispatch.spare(one)
+
+    # when the first begins to run, and when a second run of it waits
+    dispatch.offer(job(one), 0.0)
+    dispatch.take(0.0)
+    beside = dispatch.spare(other)
+    dispatch.offer(job(one), 0.0)
+
+    # then the other core is spare until somebody waits
+    assert alone
+    assert beside
+    assert not dispatch.spare(other)
+
+
 def test_what_lost_its_time_while_it_waited_is_dropped_and_not_run() -> None:
     # given two requests behind a run that takes far longer than was expected
     dispatch, of = Dispatch(1), lane(LINEAR)

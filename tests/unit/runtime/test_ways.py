@@ -6,10 +6,15 @@ import json
 from dataclasses import replace
 from math import inf
 
+import numpy as np
+import pytest
+
 from littoral.core.clock import ManualClock
+from littoral.core.world import Link, Site, World
 from littoral.plan.cascade import Calibration, CurvePoint, Gate
+from littoral.plan.prices import prices
 from littoral.runtime.peer import Peer
-from littoral.runtime.ways import CASCADE, LOCAL, OFFLOAD, Asked, choose_way, explain_ways
+from littoral.runtime.ways import CASCADE, LOCAL, OFFLOAD, Asked, Way, choose_way, explain_ways, rows_of
 
 GATE = Gate((0.0,) * 5, (0.0,) * 4, (1.0,) * 4)
 POINTS = (CurvePoint(inf, 1.0, 0.0, 0.0), CurvePoint(0.9, 0.4, 0.0, 0.01), CurvePoint(0.6, 0.2, 0.01, 0.02))
@@ -57,10 +62,11 @@ def test_a_call_that_is_late_is_priced_with_the_run_that_stands_in_for_it() -> N
     alone = replace(alike, hedged=False)
     promised = replace(asked(local_ms=60, calibrated=True), patience_ms=90.0)
 
-    # when calls take 80, 120 and 400 ms; then the first to answer counts, or the run here, or what the promise costs
+    # when calls take 80, 120 and 400 ms
+    # then the first to answer counts, or the run here; for the fifth that the gate doubts, the big model or all time
     assert [alike.waiting_ms(ms) for ms in (80, 120, 400)] == [80, 120, 150]
     assert [alone.waiting_ms(ms) for ms in (80, 120, 400)] == [80, 150, 150]
-    assert [promised.waiting_ms(ms) for ms in (80, 120, 400)] == [80, 120, 200]
+    assert [promised.waiting_ms(ms) for ms in (80, 120, 400)] == [80, 120, pytest.approx(0.8 * 150 + 0.2 * 200)]
 
 
 def test_a_big_model_that_would_often_be_late_is_not_asked_at_once() -> None:
@@ -73,6 +79,45 @@ def test_a_big_model_that_would_often_be_late_is_not_asked_at_once() -> None:
     # then it is asked at once only where nine in ten such calls are in time
     assert tight.plan == CASCADE
     assert ample.plan == OFFLOAD
+
+
+def test_where_a_run_here_would_be_late_whatever_may_be_in_time_elsewhere_is_asked() -> None:
+    # given 100 ms, a run here of 150, and an upstream that one call in five reaches in time, or that nobody knows yet
+    unsteady = peer()
+    for number in range(30):
+        unsteady.link_up.add(10_000, 40.0 if number % 5 == 0 else 160.0, now_s=0.0)
+    unknown = Peer("new", Silent(), clock=ManualClock())  # type: ignore[arg-type]
+
+    # when there is nothing to lose here, and when there is
+    lost = [choose_way(asked(local_ms=150, deadline_ms=100), [one]).plan for one in (unsteady, unknown, down())]
+    kept = [choose_way(asked(local_ms=50, deadline_ms=100), [one]).plan for one in (unsteady, unknown)]
+
+    # then a small hope is better than none, but not better than a run here
+    assert lost == [OFFLOAD, OFFLOAD, LOCAL]
+    assert kept == [LOCAL, LOCAL]
+
+
+def test_the_prices_of_a_choice_are_those_that_plans_are_priced_by() -> None:
+    # given a request of 10,000 bytes at an upstream behind a link that was measured
+    there = peer(trip_ms=40.0, bytes_per_ms=500.0, compute_ms=6.0)
+    round_trip_ms, ms_per_byte = there.link_up.line
+    chosen = choose_way(asked(local_ms=60), [there])
+
+    # when the same world is priced as `littoral plan` does it
+    picture = 1 / (ms_per_byte * 10_000)
+    world = World((Site("here", slowdown=60.0), Site("there", slowdown=6.0)), (Link(picture, picture, round_trip_ms),))
+    rows = [row for _, row in rows_of(0.4, True)]
+
+    # then both come to the same costs
+    for row, (name, ours) in zip(rows, explained(asked(local_ms=60), there, chosen), strict=False):
+        assert float(np.array(row) @ prices(world)) == pytest.approx(ours, abs=0.01), name
+
+
+def explained(question: Asked, there: Peer, chosen: Way) -> list[tuple[str, float]]:
+    """Each candidate with its terms added up, without what is added for late calls."""
+    found = json.loads(explain_ways(question, [there], chosen))["candidates"]
+    late = "calls that are late"
+    return [(row["plan"], sum(value for name, value in row["terms"].items() if name != late)) for row in found]
 
 
 def test_of_several_upstreams_the_cheapest_is_asked() -> None:
