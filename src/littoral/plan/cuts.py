@@ -18,7 +18,7 @@ is left to the plan table, which compares whole rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import inf, isfinite
@@ -88,6 +88,8 @@ def pinned_operators(workload: Workload) -> set[str]:
     for edge in workload.edges:
         if edge.stays:
             pinned.update(edge.targets)
+    if not pinned:
+        return pinned
     free_below: set[str] = set()  # names from which something free can be reached
     for operator in reversed(workload.operators):
         readers = read_by.get(operator.name, set())
@@ -97,11 +99,6 @@ def pinned_operators(workload: Workload) -> set[str]:
         if operator.name in pinned and operator.name in free_below:
             pinned.update(name for name in reads.get(operator.name, set()) if name != INPUT)
     return pinned
-
-
-def _scaled(cost_ms: float, weight: float, slowdown: float) -> float:
-    """Expected cost at a site; what cannot run there stays impossible however rarely it is needed."""
-    return inf if inf in (cost_ms, slowdown) else cost_ms * weight * slowdown
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +147,10 @@ def _world(
     weights = {operator.name: workload.weight(operator.name) for operator in workload.operators}
     rows = {}
     for name, weight in weights.items():
-        row = [_scaled(cost.get(name, inf), weight, slow) for cost, slow in zip(costs, slowdowns, strict=True)]
+        row = []
+        for cost, slow in zip(costs, slowdowns, strict=True):
+            cost_ms = cost.get(name, inf)  # what cannot run at a site cannot however rarely it is needed
+            row.append(inf if inf in (cost_ms, slow) else cost_ms * weight * slow)
         rows[name] = [row[0], *[inf] * (len(row) - 1)] if name in pinned else row
     answer_bytes = 0.0 if workload.ends_at_home else workload.answer_bytes
     per_call = [price.per_trip + _times(answer_bytes, price.down_per_byte) for price in links]
@@ -239,9 +239,8 @@ def _cheapest(world: _World, stretch: _Stretch, low: int, high: int) -> Cut:
         base += _add_chain(network, nodes[name], world.rows[name][low : high + 1])
     for tensor in stretch.tensors:
         for reader in tensor.readers:
-            for tail, head in zip(at[tensor.maker], at[reader], strict=True):
-                if tail != SINK and head != SOURCE:
-                    network.add_arc(tail, head, inf)
+            network.bind(at[tensor.maker], at[reader])
+    callers = list(_callers(world, stretch))
     for step, link in enumerate(range(low, high)):
         for tensor in stretch.tensors:
             maker = at[tensor.maker][step]
@@ -249,7 +248,8 @@ def _cheapest(world: _World, stretch: _Stretch, low: int, high: int) -> Cut:
             base += _charge_any(network, [at[name][step] for name in tensor.readers], maker, up)
             if tensor.comes_home and maker != SINK:
                 network.add_arc(maker, SINK, _times(tensor.size_bytes, world.links[link].down_per_byte))
-        base += _add_calls(network, world, stretch, {name: at[name][step] for name in stretch.free}, link)
+        for share, names in callers:
+            base += _charge_any(network, [at[name][step] for name in names], SINK, share * world.per_call[link])
     cost = base + network.solve()
     places = {name: low + sum(network.near_source(node) for node in nodes[name]) for name in inside}
     places |= dict.fromkeys(stretch.home, 0)
@@ -269,18 +269,20 @@ def _add_chain(network: FlowNetwork, beyond: Sequence[int], row: Sequence[float]
     return base
 
 
-def _add_calls(network: FlowNetwork, world: _World, stretch: _Stretch, beyond: Mapping[str, int], link: int) -> float:
-    """Arcs that charge a call over a link, and its answer's way back, if anything runs beyond it."""
-    per_call = world.per_call[link]
-    if not per_call:
-        return 0.0
-    base = 0.0
+def _callers(world: _World, stretch: _Stretch) -> Iterator[tuple[float, list[str]]]:
+    """Which operators beyond a link make a call over it due, and in which share of requests.
+
+    What reads from an operator runs no nearer than it does, so an operator counts through its readers where it has any.
+    """
     weights = world.weights
+    through = dict.fromkeys(stretch.free, 0.0)  # the greatest share of what reads from each
+    for tensor in stretch.tensors:
+        if tensor.readers and tensor.maker in through:
+            through[tensor.maker] = max(through[tensor.maker], *(weights[reader] for reader in tensor.readers))
+    last = [name for name in stretch.free if weights[name] > through[name]]
     shares = sorted({weights[name] for name in stretch.free} - {0.0}, reverse=True)
     for share, lower in pairwise((*shares, 0.0)):
-        reached = [node for name, node in beyond.items() if weights[name] >= share]
-        base += _charge_any(network, reached, SINK, (share - lower) * per_call)
-    return base
+        yield share - lower, [name for name in last if weights[name] >= share > through[name]]
 
 
 def _charge_any(network: FlowNetwork, beyond: Sequence[int], near: int, cost: float) -> float:
@@ -296,8 +298,7 @@ def _charge_any(network: FlowNetwork, beyond: Sequence[int], near: int, cost: fl
     else:
         any_beyond = network.add_node()
         network.add_arc(any_beyond, near, cost)
-        for node in beyond:
-            network.add_arc(node, any_beyond, inf)
+        network.bind(beyond, [any_beyond] * len(beyond))
     return 0.0
 
 

@@ -37,6 +37,17 @@ class FlowNetwork:
         self._head += (head, tail)
         self._residual += (capacity, back)
 
+    def bind(self, tails: Sequence[int], heads: Sequence[int]) -> None:
+        """Arcs that cannot be cut: a tail on the source's side takes its head along. What always holds is left out."""
+        arcs, ends, residual = self._arcs, self._head, self._residual
+        for tail, head in zip(tails, heads, strict=True):
+            if tail != SINK and head != SOURCE:
+                number = len(ends)
+                arcs[tail].append(number)
+                arcs[head].append(number + 1)
+                ends += (head, tail)
+                residual += (inf, 0.0)
+
     def solve(self) -> float:
         """The value of the minimum cut; inf where the source cannot be cut off. Call it once."""
         finite = [capacity for capacity in self._residual if capacity != inf]
