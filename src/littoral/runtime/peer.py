@@ -38,7 +38,7 @@ TRIAL_S_MAX = 2.0
 # A trial costs some hundred bytes; not to notice that an upstream is back costs answers. So each pause is about a
 # quarter of the time that it has been away.
 LIMITS = BreakerLimits(failures_in_row_max=2, pause_s=0.5, pause_s_max=4.0, pause_growth=1.25)
-LOOK_OUT_S, LOOK_OUT_S_MAX = 2.0, 4.0
+LOOK_OUT_S, LOOK_OUT_S_MAX = 0.25, 4.0  # each look-out waits twice as long as the one before
 OLD_S = 2.0  # an estimate of this age may be of another time
 
 
@@ -198,6 +198,10 @@ class Peer:
         now_s = self._clock.monotonic_s()
         waited_s = min(now_s - self._looked_out_s, self.link_up.estimate(now_s=now_s).age_s)
         return waited_s > self._look_out_s
+
+    def in_use(self) -> None:
+        """Requests go there now: when they no longer do, that is soon looked at again. One bad call says little."""
+        self._look_out_s = LOOK_OUT_S
 
     def looked_out(self) -> None:
         """A look-out was sent."""

@@ -131,6 +131,7 @@ class Placer:
     async def _follow(self, turn: Turn, way: Way) -> InferAnswer:
         turn.split = way.split
         if way.plan in (OFFLOAD, SPLIT) and way.peer is not None:
+            way.peer.in_use()
             return await self._there(turn, way.peer)
         try:
             answer = await self._here(turn)

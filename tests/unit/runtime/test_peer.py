@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -212,6 +213,30 @@ def test_what_an_outage_held_up_is_forgotten_once_the_peer_is_back() -> None:
         assert peer.typical_ms("m", 1000) < during_ms / 2
 
     told(caller, outage)
+
+
+def test_a_link_that_was_left_is_soon_looked_at_again_and_then_ever_more_seldom() -> None:
+    # given a peer that requests went to until now
+    async def left(peer: Peer) -> None:
+        await ask(peer)
+        peer.in_use()
+
+        # when its link is looked at whenever that is due, for half a minute
+        started_s = asyncio.get_running_loop().time()
+        looks_s: list[float] = []
+        while asyncio.get_running_loop().time() < started_s + 30:
+            await asyncio.sleep(0.05)
+            if peer.stale:
+                looks_s.append(asyncio.get_running_loop().time() - started_s)
+                peer.looked_out()
+
+        # then it is so within half a second, after twice as long each time, and at least about every four seconds
+        pauses_s = [later - sooner for sooner, later in pairwise(looks_s)]
+        assert looks_s[0] < 0.5
+        assert all(later >= sooner - 0.11 for sooner, later in pairwise(pauses_s))
+        assert 3.9 < pauses_s[-1] < 4.2
+
+    told(Caller(), left)
 
 
 def test_a_link_that_became_slow_stays_known_as_slow() -> None:
