@@ -1,4 +1,4 @@
-"""Draws a results file as Markdown tables, and puts them into a document between its marks.
+"""Draws a results file as Markdown tables, and puts them into a document between the marks that bear its name.
 
 python benchmarks/table.py benchmarks/results/serving.jsonl
 python benchmarks/table.py benchmarks/results/serving.jsonl --into README.md
@@ -24,6 +24,7 @@ from benchmarks import (
     delivery_puts_table,
     delivery_sites_table,
     footprint_table,
+    grpc_servers_table,
     http_servers_table,
     overload_table,
     page_table,
@@ -40,6 +41,7 @@ RENDERERS: dict[str, Callable[[Iterable[Line]], str]] = {
     "serving": serving_table.render,
     "overload": overload_table.render,
     "footprint": footprint_table.render,
+    "grpc_servers": grpc_servers_table.render,
     "http_servers": http_servers_table.render,
     "choosing": choosing_table.render,
     "delivery_link": delivery_link_table.render,
@@ -91,7 +93,7 @@ def main(words: list[str]) -> int:
         print(block)
         return 0
     before = arguments.into.read_text()
-    after = placed(before, benchmark_of(lines), block)
+    after = placed(before, arguments.file.stem, block)
     if arguments.check:
         return int(before != after)
     arguments.into.write_text(after)

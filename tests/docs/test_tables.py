@@ -75,6 +75,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`[cascade]`": CascadeSection,
     "`[signature]`": SignatureSection,
 }
+RESULTS = ROOT / "benchmarks" / "results"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 WORDS: dict[Any, str] = {
     str: "text",
@@ -303,13 +304,13 @@ def test_every_option_of_serving_is_documented_and_can_be_given() -> None:
     assert told <= {field.name for field in fields(NodeSettings)}
 
 
-@pytest.mark.parametrize("name", table.RENDERERS)
+@pytest.mark.parametrize("name", sorted({*table.RENDERERS, *(file.stem for file in RESULTS.glob("*.jsonl"))}))
 def test_a_table_of_figures_is_the_one_that_its_file_gives(name: str) -> None:
     # given the pages that show this table, and perhaps a file of results
     begin, end = table.marks(name)
     blocks = [page.read_text("utf-8").partition(begin)[2].partition(end)[0].strip() for page in PAGES]
     blocks = [block for block in blocks if block]
-    results = ROOT / "benchmarks" / "results" / f"{name}.jsonl"
+    results = RESULTS / f"{name}.jsonl"
 
     # when there are results
     if results.is_file():
