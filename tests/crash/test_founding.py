@@ -80,6 +80,21 @@ def test_all_of_a_hub_is_on_the_disk_before_any_of_it_is_moved_in(
     assert told.index(("sync", tmp_path.name)) < told.index(("move", "authority"))
 
 
+def test_what_lies_in_the_folder_already_is_left_alone(tmp_path: Path) -> None:
+    # given a folder in which somebody keeps work of theirs, and one that an attempt to make a hub left
+    note = tmp_path / "unfinished" / "notes.txt"
+    for path in (note, tmp_path / NAME / "half"):
+        path.parent.mkdir()
+        path.write_text("mine")
+
+    # when a hub is made there
+    found(tmp_path, HubFile("plant.test"), password="correct horse battery")
+
+    # then their work is there, and what the attempt left is gone
+    assert note.read_text() == "mine"
+    assert not (tmp_path / NAME).exists()
+
+
 def stories(root: Path, *where: str) -> list[dict[str, Any]]:
     """What became of each attempt."""
     done = subprocess.run(

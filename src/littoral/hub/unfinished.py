@@ -16,7 +16,7 @@ from littoral.core.errors import Conflict
 from littoral.identity.private_files import make_folder
 from littoral.store.disk import RealDisk
 
-NAME = "unfinished"
+NAME = "hub.unfinished"  # nobody else's: what an attempt left in it is thrown away
 
 
 class Unfinished:

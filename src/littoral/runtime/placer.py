@@ -197,7 +197,8 @@ class Placer:
         """The little answer if it is trusted; else the big one if it comes in time; else the little one, degraded."""
         little = gated(answer, turn, cascade)
         turn.route = CASCADE
-        if turn.confidence >= way.threshold if way.plan == CASCADE else turn.trusted:
+        trusted = turn.confidence >= way.threshold if way.plan == CASCADE else turn.trusted
+        if trusted:
             if self._chance.random() < cascade.audit_share:
                 self._audit(turn, cascade, answer)
             return little
