@@ -143,6 +143,33 @@ def test_a_fleet_on_one_machine_keeps_every_promise_and_is_gone_afterwards(tmp_p
     assert _at_work_in(temporary) == []
 
 
+def test_ctrl_c_in_a_terminal_ends_a_demo_with_every_promise_kept(tmp_path: Path) -> None:
+    # given a demo as in a terminal, where Ctrl-C is for everybody in its session
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "littoral", "demo", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env={**ENVIRONMENT, "TMPDIR": str(tmp_path)},
+        start_new_session=True,
+        text=True,
+    )
+    assert demo.stderr is not None
+    assert any("Ctrl-C ends it" in line for line in demo.stderr)
+    edges = [child.pid for child in psutil.Process(demo.pid).children() if "edge" in child.cmdline()]
+    in_the_terminal = [pid for pid in edges if os.getsid(pid) == demo.pid]
+    # when somebody presses it
+    os.killpg(demo.pid, signal.SIGINT)
+    told, said = demo.communicate(timeout=120)
+
+    # then it reaches the demo alone, which stops its edges once all they answered has arrived
+    assert len(edges) == 3
+    assert in_the_terminal == []
+    summary = json.loads(told)
+    assert all(summary["promises"].values()), (summary, said)
+    assert demo.returncode == 0
+
+
 def test_a_demo_that_is_killed_takes_its_edges_along_also_those_that_are_stopped(tmp_path: Path) -> None:
     # given a demo whose edges are at work, one of which stands still at the moment
     demo = subprocess.Popen(

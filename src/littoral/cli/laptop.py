@@ -90,7 +90,10 @@ class LaptopSite:
         if token:
             line += ["--token", token]
         environment = {**os.environ, "TMPDIR": str(self._folder.parent)}  # what it leaves goes with the whole fleet
-        self._process = await asyncio.create_subprocess_exec(*line, stdout=PIPE, stderr=PIPE, env=environment)
+        # Ctrl-C in a terminal is for all in its session, and an edge may stop only once its events have arrived.
+        self._process = await asyncio.create_subprocess_exec(
+            *line, stdout=PIPE, stderr=PIPE, env=environment, start_new_session=True
+        )
         assert self._process.stdout is not None, "standard output is a pipe"
         told = await self._process.stdout.readline()
         if not told:
