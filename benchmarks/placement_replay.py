@@ -110,6 +110,7 @@ class Site:
         self._free_at_s = 0.0
         middle = sorted(arrival.here_ms for arrival in found)[len(found) // 2]
         self._cost = Cost({1: middle / 1e3})  # as measured at load
+        self._runs: list[asyncio.Future[InferAnswer]] = []  # that somebody waits for
 
     def find(self, name: str, version: str = "") -> Served:
         return Served(self._model, 1)
@@ -119,7 +120,8 @@ class Site:
         return (wait_s + self._cost.typical_s()) * 1e3, (wait_s + self._cost.cautious_s()) * 1e3
 
     def spare(self, request: InferRequest) -> bool:
-        return self._free_at_s <= asyncio.get_running_loop().time()
+        self._runs = [run for run in self._runs if not run.done()]
+        return not self._runs
 
     def begin(self, request: InferRequest) -> asyncio.Future[InferAnswer]:
         loop = asyncio.get_running_loop()
@@ -134,6 +136,7 @@ class Site:
         run_s = arrival.here_ms / 1e3
         self._free_at_s = starts_s + run_s
         future: asyncio.Future[InferAnswer] = loop.create_future()
+        self._runs.append(future)
         answer = _answer(request, self._seen[arrival.picture].outputs, "edge", run_s * 1e3)
         loop.call_at(self._free_at_s, self._settle, future, answer, run_s)
         return future

@@ -79,6 +79,10 @@ class Breaker:
             return now_s - self._opened_s >= self._waits_s
         return self.state is BreakerState.HALF_OPEN and now_s - self._opened_s >= self._limits.pause_s_max
 
+    def heard(self) -> None:
+        """Something came from the peer after all, if late: a trial may go out at once."""
+        self._waits_s = 0.0
+
     def succeeded(self, *, slow: bool, now_s: float) -> None:
         """A call was answered; `slow`: too late to be of use."""
         self._count(bad=slow, now_s=now_s, failed=False)

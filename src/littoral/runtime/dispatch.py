@@ -31,6 +31,11 @@ class Batch:
     expected_s: float
     deviation_s: float
 
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody waits for what it brings."""
+        return any(job.wanted for job in self.jobs)
+
 
 @dataclass(slots=True)
 class Taken:
@@ -99,9 +104,11 @@ class Dispatch:
         return typical_s, cautious_s
 
     def spare(self, lane: Lane) -> bool:
-        """Whether a run would find its cores free, and nobody waiting."""
-        free = self._busy + lane.cores <= self.cores + 1e-9
-        return free and lane.running < lane.runs_max and len(self.queue) == 0
+        """Whether a run would take its cores from nobody: none waits, and whoever had asked for what runs has gone."""
+        if len(self.queue) > 0:
+            return False
+        wanted = [batch.lane for batch in self.running if batch.wanted]
+        return sum(it.cores for it in wanted) + lane.cores <= self.cores + 1e-9 and wanted.count(lane) < lane.runs_max
 
     def take(self, now_s: float) -> Taken:
         """The most urgent work that the free cores can start now."""
@@ -130,7 +137,8 @@ class Dispatch:
             self._busy = 0.0
 
     def withdraw(self, job: Job) -> bool:
-        """Takes out a job whose caller has gone; False if it is not waiting any more."""
+        """Takes out a job whose caller has gone; False if it is not waiting any more, and is run for nobody."""
+        job.wanted = False
         return self.queue.remove(job)
 
     def _estimate(self, job: Job) -> None:

@@ -80,7 +80,7 @@ class Executor:
             return self._dispatch.wait_s(lane, now_s, now_s + budget_s, more)
 
     def spare(self, lane: Lane) -> bool:
-        """Whether a run would find its cores free, and nobody waiting."""
+        """Whether a run would take its cores from nobody."""
         with self._lock:
             return self._dispatch.spare(lane)
 

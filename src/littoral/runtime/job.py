@@ -17,7 +17,7 @@ class Job:
     Times are seconds of the runtime's clock. `key`: jobs of one lane with equal keys may run joined; None never.
     `work_s`: core-seconds this job is expected to add to the line; `doubt_s2`: the square of how far that may be off.
     `typical_s`, `cautious_s`: what its own run takes, and what it stays below. `probe`: admitted against the estimate,
-    to find out whether the estimate still holds.
+    to find out whether the estimate still holds. `wanted`: whether its caller still waits.
     """
 
     lane: Lane
@@ -34,6 +34,7 @@ class Job:
     typical_s: float = 0.0
     cautious_s: float = 0.0
     probe: bool = False
+    wanted: bool = True
 
     @property
     def order(self) -> tuple[float, int]:

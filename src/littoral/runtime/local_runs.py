@@ -24,5 +24,5 @@ class LocalRuns(Protocol):
         ...
 
     def spare(self, request: InferRequest) -> bool:
-        """Whether a run here would take nothing from anybody now: its cores are free, and nobody waits for them."""
+        """Whether a run here would take nothing from anybody now: nobody waits for its cores, or for what they do."""
         ...

@@ -36,9 +36,10 @@ WAITING_MAX = 256  # calls at a time: each holds a connection and its request
 UNKNOWN_COMPUTE_MS = 20.0
 TRIAL_S_MAX = 2.0
 # A trial costs some hundred bytes; not to notice that an upstream is back costs answers. So each pause is about a
-# quarter of the time that it has been away.
-LIMITS = BreakerLimits(failures_in_row_max=2, pause_s=0.5, pause_s_max=4.0, pause_growth=1.25)
+# quarter of the time that it has been away, and a second at most.
+LIMITS = BreakerLimits(failures_in_row_max=2, pause_s=0.5, pause_s_max=1.0, pause_growth=1.25)
 LOOK_OUT_S, LOOK_OUT_S_MAX = 0.25, 4.0  # each look-out waits twice as long as the one before
+HEDGE_AFTER = 1.3  # times what nine in ten calls stay below
 OLD_S = 2.0  # an estimate of this age may be of another time
 
 
@@ -119,6 +120,7 @@ class Peer:
         self._models: dict[str, Elsewhere] = {}
         self._looked_out_s = -inf
         self._back_s = -inf
+        self._doubtful = False
         self._look_out_s = LOOK_OUT_S
 
     @property
@@ -155,6 +157,10 @@ class Peer:
         """What nine in ten such calls stay below."""
         return self.link_up.quantile_ms(size_bytes, 0.9) + self.elsewhere(model).cautious_ms
 
+    def hedge_after_ms(self, model: str, size_bytes: float) -> float:
+        """After how long such a call takes longer than calls do, and a run here may compete with it."""
+        return HEDGE_AFTER * self.cautious_ms(model, size_bytes)
+
     def likely(self, model: str, size_bytes: float) -> Likely:
         """What such a call may take."""
         return self.link_up.likely(size_bytes, self.elsewhere(model).typical_ms)
@@ -169,6 +175,10 @@ class Peer:
         if known is None:
             known = self._models[model] = Elsewhere()
         return known
+
+    def takes_trial(self) -> bool:
+        """Whether the call that is made now is the breaker's one trial."""
+        return self.due and self.breaker.allows(now_s=self._clock.monotonic_s())
 
     async def try_again(self) -> None:
         """The breaker's one trial: a small call that no request waits for."""
@@ -194,10 +204,13 @@ class Peer:
 
     @property
     def stale(self) -> bool:
-        """Whether so little crossed of late that the link may have changed; each look-out waits longer."""
+        """Whether so little crossed of late that the link may have changed; each look-out waits longer.
+
+        What came late tells little: a link that held it up may be as good as before.
+        """
         now_s = self._clock.monotonic_s()
-        waited_s = min(now_s - self._looked_out_s, self.link_up.estimate(now_s=now_s).age_s)
-        return waited_s > self._look_out_s
+        age_s = inf if self._doubtful else self.link_up.estimate(now_s=now_s).age_s
+        return min(now_s - self._looked_out_s, age_s) > self._look_out_s
 
     def in_use(self) -> None:
         """Requests go there now: when they no longer do, that is soon looked at again. One bad call says little."""
@@ -215,21 +228,25 @@ class Peer:
         timeout_s: float,
         useful_s: float,
         size_bytes: float,
+        late_s: float = 0.0,
         expects: Sequence[TensorSpec] = (),
         share: float = 1.0,
     ) -> InferAnswer:
-        """One call. It may last `timeout_s`; after `useful_s` it is late, which counts against the peer at once.
+        """One call. It may last `timeout_s`; after `useful_s` nobody waits for it any more.
 
-        `share` is the part of the model's work that it is asked for. The reply must be to this request, of this model,
-        with the tensors of `expects`. Raises `LittoralError` only. A refusal of this request (for load, for time, for
-        what it is) is the peer's own word and no failure of it; a caller who goes away says nothing about it.
+        After `late_s`, where that is longer, it is late, which counts against the peer at once: who has less time than
+        such calls take cannot blame it. `share` is the part of the model's work that it is asked for. The reply must be
+        to this request, of this model, with the tensors of `expects`. Raises `LittoralError` only. A refusal of this
+        request (for load, for time, for what it is) is the peer's own word and no failure of it; a caller who goes away
+        says nothing about it.
         """
         started_s = self._clock.monotonic_s()
         self.asked += 1
         self.waiting += 1
         self.bytes_up += int(size_bytes)
         verdict = _Verdict(self.breaker, self._clock)
-        late = asyncio.get_running_loop().call_later(useful_s, verdict.failed)
+        late_s = max(late_s, useful_s)
+        timer = asyncio.get_running_loop().call_later(late_s, verdict.failed)
         try:
             answer = await self._caller.infer(self._outgoing(request, useful_s, size_bytes), timeout_s=timeout_s)
             self._check(request, answer, expects)
@@ -247,12 +264,17 @@ class Peer:
             raise Corrupt("reply_wrong", f"Upstream {self.name} answered nonsense.", upstream=self.name) from error
         finally:
             self.waiting -= 1
-            late.cancel()
+            timer.cancel()
         took_s = self._clock.monotonic_s() - started_s
         self.answered += 1
-        verdict.answered(slow=took_s > useful_s)
-        if started_s >= self._back_s or took_s <= useful_s:  # what an outage held up tells nothing of today's link
+        verdict.answered(slow=took_s > late_s)
+        in_time = took_s <= useful_s
+        if started_s >= self._back_s or in_time:  # what an outage held up tells nothing of today's link
             self._learn(request.model, answer, took_s * 1e3, size_bytes, share=share)
+        self._doubtful = not in_time
+        if not in_time:
+            self._looked_out_s = -inf
+            self.breaker.heard()
         return answer
 
     async def prepare(self, model: str, block: str, digest: str, *, timeout_s: float) -> None:
@@ -317,7 +339,7 @@ class Peer:
 
     def _crossed(self, size_bytes: float, took_ms: float) -> None:
         """Learns from one crossing."""
-        if self.known().age_s > OLD_S:
+        if self._doubtful or self.known().age_s > OLD_S:
             self._outdated(size_bytes, took_ms)
         self.link_up.add(size_bytes, took_ms, now_s=self._clock.monotonic_s())
 

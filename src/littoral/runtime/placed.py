@@ -20,7 +20,7 @@ from littoral.runtime.ways import CASCADE, OFFLOAD, SPLIT
 
 NAMES_MAX = 64  # of reasons and routes of one model: some come from an upstream
 TEXT_LENGTH_MAX = 128
-HEDGE_AFTER, OVERDUE = 1.3, 1.5  # times what nine in ten calls stay below
+OVERDUE = 1.5  # times what nine in ten calls stay below
 FAILED, CANCELLED = "failed", "cancelled"
 MAX_ESCALATION, STAYS = "max_escalation", "stays"
 
@@ -36,7 +36,8 @@ class Turn:
 
     `calls` are what it has begun and not given away: they end with it. `route` is how it went, for the counters.
     `pinned`: so many blocks of the model must run here. `split`: where the model is cut, for the way it took.
-    `confidence`: how far the gate trusts the little answer, once there is one.
+    `confidence`: how far the gate trusts the little answer, once there is one. `in_vain`: a run here would be late as a
+    rule. `asked`: the upstream that was asked beside the run here, and the call.
     """
 
     request: InferRequest
@@ -52,6 +53,8 @@ class Turn:
     split: Split | None = None
     explanation: str = ""
     confidence: float = -inf
+    in_vain: bool = False
+    asked: tuple[Peer, Call] | None = None
 
     @property
     def trusted(self) -> bool:
@@ -67,7 +70,7 @@ class Turn:
         """How long a call is awaited before a run here may compete with it; a head has used this site already."""
         if self.split is not None:
             return inf
-        return HEDGE_AFTER * peer.cautious_ms(self.target, self.size_bytes) / 1e3
+        return peer.hedge_after_ms(self.target, self.size_bytes) / 1e3
 
     def overdue_s(self, peer: Peer) -> float:
         """After how long a call is rather lost than late, and the answer at hand is given."""

@@ -8,22 +8,21 @@ too late becomes a correction. An answer that is not what the plan wanted says `
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import inf
 from random import Random
-from typing import Any
 
 from littoral.core.clock import Clock
 from littoral.core.errors import Expired, LittoralError, Overloaded
 from littoral.core.request import InferAnswer, InferRequest
 from littoral.plan.allowance import ShareAllowance
 from littoral.runtime.admission import budget_of
-from littoral.runtime.cascading import Cascade, differs, for_big, for_gate
+from littoral.runtime.asking import Asking
+from littoral.runtime.cascading import Cascade, for_gate
 from littoral.runtime.corrections import Corrections
 from littoral.runtime.dividing import Dividing
-from littoral.runtime.lateness import Lateness
 from littoral.runtime.local_runs import LocalRuns
 from littoral.runtime.peer import Peer, check_hops
 from littoral.runtime.placed import (
@@ -33,23 +32,17 @@ from littoral.runtime.placed import (
     gated,
     given_on,
     good,
-    heard,
     marked,
     pinned_blocks,
     shows,
     stands_in,
     weigh,
-    word,
 )
-from littoral.runtime.unawaited import Unawaited
 from littoral.runtime.ways import CASCADE, LOCAL, OFFLOAD, SPLIT, Asked, Way, choose_way, explain_ways
 
-BESIDE_S = 2.0  # an audit or a look-out: nobody waits, yet a peer that takes longer is not well
-CORRECTION_S = 30.0
 HEDGE_SHARE = 0.05
 RESERVE_SHARE = 0.1  # of a request's time: what is known of a run here may be too little
 GRACE_SHARE = 0.05
-IN_TIME_SHARE = 0.6  # an escalation that is less likely to be in time is not worth its bytes and the wait
 ESCALATED, HEDGED = "escalated", "hedged"
 EXPLAIN, DEADLINE = "explain", "deadline_ms"
 
@@ -67,19 +60,34 @@ class Placer:
         chance: Random | None = None,
     ) -> None:
         """`cascades` are by the little model's name; other models are offloaded to upstreams that have them."""
-        self.corrections = Corrections()
-        self.counts: dict[str, Counts] = {}
         self.cascades: dict[str, Cascade] = dict(cascades or {})
         self.shared: dict[str, tuple[Peer, ...]] = {}
         self.peers = tuple(peers)
-        self.dividing: Dividing | None = None
         self._runtime = runtime
         self._clock = clock
         self._chance = chance or Random()
         self._hedges = ShareAllowance(HEDGE_SHARE)
-        self._lateness = Lateness()
-        self._unawaited = Unawaited()
+        self._asking = Asking(clock=clock)
         self._away = 0  # requests that wait for an upstream and may need a run here after all
+
+    @property
+    def corrections(self) -> Corrections:
+        """Late answers, for those who want them still."""
+        return self._asking.corrections
+
+    @property
+    def counts(self) -> dict[str, Counts]:
+        """How the requests went, by model."""
+        return self._asking.counts
+
+    @property
+    def dividing(self) -> Dividing | None:
+        """What carries the requests of divided models."""
+        return self._asking.dividing
+
+    @dividing.setter
+    def dividing(self, dividing: Dividing | None) -> None:
+        self._asking.dividing = dividing
 
     def places(self, name: str) -> bool:
         """Whether requests for a model may be answered elsewhere."""
@@ -107,7 +115,7 @@ class Placer:
 
     async def close(self) -> None:
         """Gives up on late answers and ends the connections to the upstreams."""
-        await self._unawaited.close()
+        await self._asking.close()
         for peer in self.peers:
             await peer.close()
 
@@ -115,11 +123,11 @@ class Placer:
         """Counts a request, once, and ends what it had begun and nobody waits for any more."""
         for call in turn.calls:
             call.cancel()
-        self._counts(turn.request.model).tell(turn, task)
+        self._asking.counted(turn.request.model).tell(turn, task)
 
     async def _answer(self, turn: Turn) -> InferAnswer:
         """One request on its way; the deadline counts from its arrival."""
-        self._lateness.saw(self._clock.monotonic_s() - turn.arrived_s)
+        self._asking.lateness.saw(self._clock.monotonic_s() - turn.arrived_s)
         self._hedges.earn()
         if turn.cascade is not None:
             turn.cascade.escalations.earn()
@@ -134,9 +142,11 @@ class Placer:
             way.peer.in_use()
             return await self._there(turn, way.peer)
         try:
-            answer = await self._here(turn)
+            answer = await (self._here(turn) if turn.asked is None else self._here_or(turn, *turn.asked))
         except (Overloaded, Expired) as refusal:
             return await self._only_there(turn, refusal)
+        if turn.route == OFFLOAD:
+            return answer
         if turn.cascade is None:
             turn.route = LOCAL
             return answer
@@ -150,12 +160,13 @@ class Placer:
             turn.target,
             typical_ms,
             turn.size_bytes,
-            self._left_s(turn) * 1e3,
+            self._asking.left_s(turn) * 1e3,
             cascade.calibration if cascade else None,
             offload=cascade is None or not cascade.bounded,
             patience_ms=self._patience_s(turn) * 1e3,
             hedged=self._may_hedge(turn),
         )
+        turn.in_vain = asked.in_vain
         open_to = () if turn.pinned else turn.peers
         way = choose_way(asked, open_to)
         if self.dividing is not None:
@@ -172,16 +183,18 @@ class Placer:
         """
         for peer in turn.peers:
             if peer.due:
-                self._unawaited.run(peer.try_again())
+                self._asking.try_again(turn, peer)
             elif peer is not way.peer and peer.elsewhere(turn.target).typical_ms < way.cost_ms:
-                self._look_at(turn, peer, lambda _: None)
+                self._asking.look_at(turn, peer)
 
-    def _look_at(self, turn: Turn, peer: Peer, then: Callable[[InferAnswer], None]) -> None:
-        """Asks a peer about a request that it was not chosen for, if what is known of its link is old."""
-        if peer.stale and peer.usable:
-            peer.looked_out()
-            if self._may_send(turn) == "":
-                self._beside(turn, peer, then)
+    async def _here_or(self, turn: Turn, peer: Peer, call: Call) -> InferAnswer:
+        """The run here, or the answer of an upstream that was asked beside if that comes first."""
+        here = self._asking.own(turn, self._here(turn))
+        await self._wait({here, call}, self._asking.left_s(turn), first=True)
+        if here.done() or not good(call):
+            return await here
+        turn.route = OFFLOAD
+        return marked(given_on(call.result(), turn, peer), plan=OFFLOAD)
 
     async def _here(self, turn: Turn, *, grace_s: float = 0.0) -> InferAnswer:
         """The run on this site, which may end so much later than the deadline; with every score for a gate."""
@@ -200,15 +213,17 @@ class Placer:
         trusted = turn.confidence >= way.threshold if way.plan == CASCADE else turn.trusted
         if trusted:
             if self._chance.random() < cascade.audit_share:
-                self._audit(turn, cascade, answer)
+                self._asking.audit(turn, cascade, answer)
             return little
-        peer, refusal = self._may_go_up(turn)
-        if peer is None:
-            return marked(little, degraded=True, reason=refusal)
-        call = self._call(turn, peer)
-        await self._wait({call}, min(self._left_s(turn), turn.overdue_s(peer)))
+        if turn.asked is None:
+            best, refusal = self._asking.may_go_up(turn)
+            if best is None:
+                return marked(little, degraded=True, reason=refusal)
+            turn.asked = best, self._asking.call(turn, best)
+        peer, call = turn.asked
+        await self._wait({call}, min(self._asking.left_s(turn), turn.overdue_s(peer)))
         if not good(call):
-            return marked(little, degraded=True, reason=self._why(turn, peer, call))
+            return marked(little, degraded=True, reason=self._asking.why(turn, peer, call))
         turn.route = ESCALATED
         return marked(given_on(call.result(), turn, peer), plan=CASCADE)
 
@@ -219,12 +234,12 @@ class Placer:
             patience_s = min(patience_s, turn.hedge_after_s(peer))
         self._away += 1
         try:
-            call = self._call(turn, peer)
+            call = self._asking.call(turn, peer)
             await self._wait({call}, patience_s)
             if not call.done():
                 return await self._race(turn, peer, call)
             if not good(call):
-                answer, reason = await self._instead(turn), self._why(turn, peer, call)
+                answer, reason = await self._instead(turn), self._asking.why(turn, peer, call)
                 turn.route = LOCAL
                 return stands_in(answer, turn, reason)
         finally:
@@ -240,21 +255,21 @@ class Placer:
         """
         hedged = self._runtime.spare(turn.request) or self._hedges.spend()
         marks = {"hedged": True} if hedged else {}
-        here = self._own(turn, self._instead(turn))
+        here = self._asking.own(turn, self._instead(turn))
         if hedged:
-            await self._wait({call, here}, self._left_s(turn), first=True)
+            await self._wait({call, here}, self._asking.left_s(turn), first=True)
             if turn.cascade is not None and not call.done() and not turn.trusted:
                 overdue_s = turn.overdue_s(peer) - (self._clock.monotonic_s() - turn.arrived_s)
-                await self._wait({call}, min(self._left_s(turn), max(overdue_s, 0.0)))
+                await self._wait({call}, min(self._asking.left_s(turn), max(overdue_s, 0.0)))
         if not (hedged and good(call)):
             await self._wait({here}, None)
             if not good(here):
-                await self._wait({call}, self._left_s(turn))
+                await self._wait({call}, self._asking.left_s(turn))
         if good(call) and (hedged or not good(here)):
             turn.route = HEDGED if hedged else turn.plan
             return marked(given_on(call.result(), turn, peer), plan=turn.plan, **marks)
         turn.route = HEDGED if hedged else LOCAL
-        reason = self._why(turn, peer, call) if not good(call) else "upstream_late"
+        reason = self._asking.why(turn, peer, call) if not good(call) else "upstream_late"
         return stands_in(here.result(), turn, reason, **marks)
 
     def _may_hedge(self, turn: Turn) -> bool:
@@ -271,59 +286,19 @@ class Placer:
 
     async def _only_there(self, turn: Turn, refusal: LittoralError) -> InferAnswer:
         """An upstream for what this site has no room or time for; the site's own refusal where that fails too."""
-        peer, _ = self._may_go_up(turn)
-        if peer is None:
+        if turn.asked is None:
+            best, _ = self._asking.may_go_up(turn)
+            if best is not None:
+                turn.asked = best, self._asking.call(turn, best)
+        if turn.asked is None:
             raise refusal
-        call = self._call(turn, peer)
-        await self._wait({call}, self._left_s(turn))
+        peer, call = turn.asked
+        await self._wait({call}, self._asking.left_s(turn))
         if not good(call):
-            self._why(turn, peer, call)
+            self._asking.why(turn, peer, call)
             raise refusal
         turn.route = OFFLOAD
         return marked(given_on(call.result(), turn, peer), plan=OFFLOAD)
-
-    def _may_go_up(self, turn: Turn) -> tuple[Peer | None, str]:
-        """The upstream to ask now, or why there is none; takes what it may cost from the allowances."""
-        left_ms = self._left_s(turn) * 1e3
-        costs = [(peer.typical_ms(turn.target, turn.size_bytes), peer) for peer in turn.peers if peer.usable]
-        if not costs:
-            return None, "upstream_down" if all(peer.open for peer in turn.peers) else "upstream_busy"
-        cost_ms, best = min(costs, key=lambda cost: cost[0])
-        if cost_ms > left_ms or best.within(turn.target, turn.size_bytes, left_ms) < IN_TIME_SHARE:
-            self._look_at(turn, best, partial(self._correct, turn, best))
-            return None, "no_time"
-        refusal = self._may_send(turn)
-        return (None, refusal) if refusal else (best, "")
-
-    def _may_send(self, turn: Turn) -> str:
-        """Why a request may not leave as it came, by its own word or what its cascade is allowed; "" where it may."""
-        if turn.pinned:
-            return "must_stay"
-        return turn.cascade.may_send(turn.size_bytes, now_s=self._clock.monotonic_s()) if turn.cascade else ""
-
-    def _call(self, turn: Turn, peer: Peer, *, useful_s: float | None = None) -> Call:
-        """Asks an upstream; the call may outlive the deadline, to become a correction."""
-        request = turn.request
-        if turn.cascade is not None:
-            request = replace(
-                request, model=turn.target, version="", outputs=(), parameters=for_big(request, turn.model)
-            )
-        useful_s = self._left_s(turn) if useful_s is None else useful_s
-        timeout_s = useful_s + CORRECTION_S
-        if turn.split is not None and self.dividing is not None:
-            divided = self.dividing.carry(turn, peer, turn.split, timeout_s=timeout_s, useful_s=useful_s)
-            return self._own(turn, divided)
-        ask = peer.ask(
-            request, timeout_s=timeout_s, useful_s=useful_s, size_bytes=turn.size_bytes, expects=turn.expects
-        )
-        return self._own(turn, ask)
-
-    def _own(self, turn: Turn, work: Coroutine[Any, Any, InferAnswer]) -> Call:
-        """Begins something that ends with its request, unless it is kept."""
-        call = asyncio.get_running_loop().create_task(work)
-        call.add_done_callback(heard)
-        turn.calls.add(call)
-        return call
 
     async def _wait(self, calls: set[Call], timeout_s: float | None, *, first: bool = False) -> None:
         """Waits for all (or the `first`) of some calls, and learns how late the loop comes back."""
@@ -331,43 +306,7 @@ class Placer:
         when = asyncio.FIRST_COMPLETED if first else asyncio.ALL_COMPLETED
         _, waiting = await asyncio.wait(calls, timeout=timeout_s, return_when=when)
         if timeout_s is not None and waiting and not (first and len(waiting) < len(calls)):
-            self._lateness.saw(self._clock.monotonic_s() - started_s - timeout_s)
-
-    def _why(self, turn: Turn, peer: Peer, call: Call) -> str:
-        """Why a call brought nothing, as the word that the answer carries; one that is late may bring a correction."""
-        if not call.done():
-            self._keep(turn, call, partial(self._correct, turn, peer))
-            return "upstream_late"
-        error = None if call.cancelled() else call.exception()
-        return word(error.code) if isinstance(error, LittoralError) else "upstream_failed"
-
-    def _correct(self, turn: Turn, peer: Peer, answer: InferAnswer) -> None:
-        """A late answer, for those who still want it."""
-        self._counts(turn.request.model).corrections += 1
-        self.corrections.publish(given_on(answer, turn, peer))
-
-    def _beside(self, turn: Turn, peer: Peer, then: Callable[[InferAnswer], None]) -> bool:
-        """A call that nobody waits for; False where there are enough of them."""
-        if self._unawaited.full:
-            return False
-        self._keep(turn, self._call(turn, peer, useful_s=BESIDE_S), then)
-        return True
-
-    def _keep(self, turn: Turn, call: Call, then: Callable[[InferAnswer], None]) -> None:
-        """Lets a call outlive its request, if there is room for it; `then` is given its answer, if it ever comes."""
-        if not self._unawaited.full:
-            turn.calls.discard(call)
-            self._unawaited.keep(call, then)
-
-    def _audit(self, turn: Turn, cascade: Cascade, answer: InferAnswer) -> None:
-        """Asks the big model about an answer that was trusted."""
-        peer, _ = self._may_go_up(turn)
-        name = turn.request.model
-        if peer is not None and self._beside(turn, peer, lambda big: cascade.audited(name, differs(answer, big))):
-            self._counts(name).audits += 1
-
-    def _counts(self, model: str) -> Counts:
-        return self.counts.setdefault(model, Counts())
+            self._asking.lateness.saw(self._clock.monotonic_s() - started_s - timeout_s)
 
     def _patience_s(self, turn: Turn) -> float:
         """How long an upstream may be awaited before the run here must start.
@@ -375,12 +314,9 @@ class Placer:
         When the upstream goes silent, all that are away come home at once: each leaves room for the others.
         """
         typical_ms, cautious_ms = self._runtime.expected_ms(turn.request, besides=self._away)
-        left_s = self._left_s(turn)
+        left_s = self._asking.left_s(turn)
         patience_s = left_s - max(cautious_ms / 1e3, RESERVE_SHARE * turn.budget_s)
         if patience_s > 0:
             return patience_s
         # A run here would be late, or take the upstream's place and not stand beside it: only there is hope.
         return left_s if typical_ms / 1e3 > left_s or not self._may_hedge(turn) else 0.0
-
-    def _left_s(self, turn: Turn) -> float:
-        return max(turn.deadline_s - self._clock.monotonic_s() - self._lateness.margin_s, 0.0)

@@ -172,7 +172,7 @@ class Runtime:
         return (wait_s + typical_s) * 1e3, (wait_s_max + cautious_s) * 1e3
 
     def spare(self, request: InferRequest) -> bool:
-        """Whether a run here would take nothing from anybody now: its cores are free, and nobody waits for them."""
+        """Whether a run here would take nothing from anybody now: nobody waits for its cores, or for what they do."""
         return self._executor.spare(self._models.find(request.model, request.version))
 
     def run_ms(self, request: InferRequest) -> float:

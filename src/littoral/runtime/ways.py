@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import inf, isfinite
 from operator import mul
 
@@ -49,8 +49,9 @@ class Asked:
 
     `target` is the model's name upstream. `local_ms` is what a run here usually takes (inf where the model is not
     here), `size_bytes` what the request weighs on a link, `deadline_ms` what is left. An upstream that has not answered
-    after `patience_ms` is answered for by a run here; it may still win if such a double run is `hedged`. With a
-    `calibration`, "here alone" keeps no promise and is taken only when nothing else can be.
+    after `patience_ms` is answered for by a run here. If such a double run may be `hedged`, it begins when a call takes
+    longer than calls do, and the upstream may still win. With a `calibration`, "here alone" keeps no promise and is
+    taken only when nothing else can be.
     """
 
     target: str
@@ -67,11 +68,11 @@ class Asked:
         """Whether a run here would be late as a rule: then there is nothing to lose by asking elsewhere."""
         return self.local_ms > self.deadline_ms
 
-    def waiting_ms(self, there_ms: float) -> float:
+    def waiting_ms(self, patience_ms: float, there_ms: float) -> float:
         """What a call takes that takes so long, with the run here in its place where that is longer than patience."""
-        if there_ms <= self.patience_ms:
+        if there_ms <= patience_ms:
             return there_ms
-        instead_ms = self.patience_ms + self.local_ms
+        instead_ms = patience_ms + self.local_ms
         if self.hedged:
             instead_ms = min(there_ms, instead_ms)
         if self.calibration is None:
@@ -96,14 +97,15 @@ def choose_way(asked: Asked, peers: Sequence[Peer]) -> Way:
 class _Table:
     """The plans over one upstream, priced now: each with its row and its cost.
 
-    `waits_ms` is what offloading costs beyond its price, since some calls are late and a run here stands in for them.
+    `late_ms` is what each costs beyond its price since some calls are late: a run here stands in for a request, and
+    what is left of the time is lost on a doubtful answer.
     """
 
     rows: tuple[tuple[str, tuple[float, ...]], ...]
     prices: tuple[float, ...]
     costs_ms: list[float]
     point: CurvePoint | None
-    waits_ms: float
+    late_ms: dict[str, float]
     in_time: bool
 
 
@@ -126,6 +128,7 @@ def explain_ways(asked: Asked, peers: Sequence[Peer], chosen: Way, *, more: Sequ
                 for resource, share, price in zip(RESOURCES, used, table.prices, strict=True)
                 if share > 0
             }
+            terms["calls that are late"] = round(table.late_ms[name], 3)
             row: dict[str, object] = {
                 "plan": name,
                 "upstream": peer.name,
@@ -134,7 +137,6 @@ def explain_ways(asked: Asked, peers: Sequence[Peer], chosen: Way, *, more: Sequ
                 "terms": terms,
             }
             if name == OFFLOAD:
-                terms["calls that are late"] = round(table.waits_ms, 3)
                 row["in_time"] = table.in_time
             elif table.point is not None:
                 row |= {"escalates": round(table.point.pass_rate, 4), "threshold": _finite(table.point.threshold)}
@@ -155,12 +157,18 @@ def _table(peer: Peer, asked: Asked) -> _Table | None:
     point = None if asked.calibration is None else _point(asked, asked.calibration, usual_ms)
     rows = rows_of(None if point is None else point.pass_rate, asked.offload)
     priced = _prices(asked, peer.link_up.line, likely.beyond_ms)
-    waits_ms = likely.mean_ms(asked.patience_ms, asked.waiting_ms) - usual_ms
-    costs_ms = [sum(map(mul, used, priced)) + (waits_ms if name == OFFLOAD else 0.0) for name, used in rows]
+    patience_ms = asked.patience_ms
+    if asked.hedged:
+        patience_ms = min(patience_ms, peer.hedge_after_ms(asked.target, asked.size_bytes))
+    late_ms = {LOCAL: 0.0, OFFLOAD: likely.mean_ms(patience_ms, partial(asked.waiting_ms, patience_ms)) - usual_ms}
+    if point is not None:
+        left_ms = max(asked.deadline_ms - asked.local_ms, 0.0)
+        late_ms[CASCADE] = point.pass_rate * (likely.mean_ms(left_ms, lambda _: left_ms) - usual_ms)
+    costs_ms = [sum(map(mul, used, priced)) + late_ms[name] for name, used in rows]
     limit_ms = asked.deadline_ms if asked.hedged or point is None else asked.patience_ms
     share = likely.within(limit_ms)
     in_time = share >= EVEN_SHARE or (asked.in_vain and (share > 0 or not peer.link_up.samples))
-    return _Table(rows, priced, costs_ms, point, waits_ms, in_time)
+    return _Table(rows, priced, costs_ms, point, late_ms, in_time)
 
 
 def _on(peer: Peer, asked: Asked) -> Way | None:

@@ -39,6 +39,22 @@ def test_after_the_pause_one_call_goes_out_and_its_success_closes_it() -> None:
     assert breaker.allows(now_s=1.2)
 
 
+def test_something_that_comes_late_lets_a_trial_out_before_the_pause_is_over() -> None:
+    # given an open breaker
+    breaker = Breaker()
+    for _ in range(3):
+        breaker.failed(now_s=0)
+
+    # when an answer comes after all
+    before = breaker.due(now_s=0.1)
+    breaker.heard()
+
+    # then one call may go out at once; what it says is what counts
+    assert not before
+    assert breaker.allows(now_s=0.1)
+    assert not breaker.allows(now_s=0.1)
+
+
 def test_each_failed_trial_doubles_the_pause_up_to_the_limit() -> None:
     # given a peer that stays dead
     breaker = Breaker(BreakerLimits(pause_s=1, pause_s_max=8))

@@ -88,6 +88,24 @@ def test_a_core_is_spare_only_while_nothing_runs_on_it_and_nobody_waits_for_it()
     assert not dispatch.spare(other)
 
 
+def test_a_core_whose_run_nobody_waits_for_any_more_is_spare() -> None:
+    # given one core, and a run on it
+    dispatch, of = Dispatch(1), lane(LINEAR)
+    running = job(of)
+    dispatch.offer(running, 0.0)
+    dispatch.take(0.0)
+    waited_for = dispatch.spare(of)
+
+    # when its caller goes away
+    taken_out = dispatch.withdraw(running)
+
+    # then the run goes on, and whoever comes next takes the core from nobody
+    assert not waited_for
+    assert not taken_out
+    assert dispatch.spare(of)
+    assert dispatch.running
+
+
 def test_what_lost_its_time_while_it_waited_is_dropped_and_not_run() -> None:
     # given two requests behind a run that takes far longer than was expected
     dispatch, of = Dispatch(1), lane(LINEAR)

@@ -55,9 +55,9 @@ def fails_with(error: Exception) -> Callable[[InferRequest], InferAnswer]:
     return say
 
 
-async def ask(peer: Peer, *, useful_s: float = 0.2, **parameters: Parameter) -> InferAnswer:
+async def ask(peer: Peer, *, useful_s: float = 0.2, late_s: float = 0.0, **parameters: Parameter) -> InferAnswer:
     request = InferRequest("m", (), id="r1", parameters=parameters)
-    return await peer.ask(request, timeout_s=30.0, useful_s=useful_s, size_bytes=1000, expects=(SPEC,))
+    return await peer.ask(request, timeout_s=30.0, useful_s=useful_s, late_s=late_s, size_bytes=1000, expects=(SPEC,))
 
 
 def told(caller: Caller, story: Callable[[Peer], Coroutine[Any, Any, None]]) -> Peer:
@@ -110,6 +110,15 @@ def test_a_late_answer_counts_when_it_is_late_and_not_when_it_comes() -> None:
         assert peer.open
 
     assert told(Caller(takes_s=10.0), calls).answered == 3
+
+
+@pytest.mark.parametrize(("late_s", "open_"), [(0.0, True), (0.1, False)])
+def test_who_has_less_time_than_such_calls_take_cannot_blame_the_peer(late_s: float, open_: bool) -> None:
+    async def calls(peer: Peer) -> None:
+        for _ in range(5):
+            await ask(peer, useful_s=0.02, late_s=late_s)
+
+    assert told(Caller(takes_s=0.05), calls).open is open_
 
 
 def test_a_caller_who_goes_away_says_nothing_about_the_peer() -> None:
@@ -213,6 +222,32 @@ def test_what_an_outage_held_up_is_forgotten_once_the_peer_is_back() -> None:
         assert peer.typical_ms("m", 1000) < during_ms / 2
 
     told(caller, outage)
+
+
+def test_after_a_late_answer_the_link_is_looked_at_and_what_held_it_up_is_forgotten() -> None:
+    # given a peer of 10 ms, in use
+    caller = Caller()
+
+    async def held_up(peer: Peer) -> None:
+        for _ in range(5):
+            await ask(peer)
+        in_use = peer.stale
+
+        # when some answers are held up for a second, and the next is not
+        caller.takes_s = 1.0
+        for _ in range(4):
+            await ask(peer, late_s=2.0)
+        doubted, expected_ms = peer.stale, peer.typical_ms("m", 1000)
+        caller.takes_s = 0.01
+        await ask(peer)
+
+        # then the link is worth a look at once, and no slower than it was
+        assert not in_use
+        assert doubted
+        assert expected_ms > 25
+        assert peer.typical_ms("m", 1000) == pytest.approx(10, abs=1)
+
+    told(caller, held_up)
 
 
 def test_a_link_that_was_left_is_soon_looked_at_again_and_then_ever_more_seldom() -> None:

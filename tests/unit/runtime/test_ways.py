@@ -58,15 +58,46 @@ def test_the_cheaper_place_wins() -> None:
 
 def test_a_call_that_is_late_is_priced_with_the_run_that_stands_in_for_it() -> None:
     # given a run here of 60 ms that begins when an upstream has not answered for 90
-    alike = replace(asked(local_ms=60), patience_ms=90.0)
+    alike = asked(local_ms=60)
     alone = replace(alike, hedged=False)
-    promised = replace(asked(local_ms=60, calibrated=True), patience_ms=90.0)
+    promised = asked(local_ms=60, calibrated=True)
 
     # when calls take 80, 120 and 400 ms
     # then the first to answer counts, or the run here; for the fifth that the gate doubts, the big model or all time
-    assert [alike.waiting_ms(ms) for ms in (80, 120, 400)] == [80, 120, 150]
-    assert [alone.waiting_ms(ms) for ms in (80, 120, 400)] == [80, 150, 150]
-    assert [promised.waiting_ms(ms) for ms in (80, 120, 400)] == [80, 120, pytest.approx(0.8 * 150 + 0.2 * 200)]
+    assert [alike.waiting_ms(90, ms) for ms in (80, 120, 400)] == [80, 120, 150]
+    assert [alone.waiting_ms(90, ms) for ms in (80, 120, 400)] == [80, 150, 150]
+    assert [promised.waiting_ms(90, ms) for ms in (80, 120, 400)] == [80, 120, pytest.approx(0.8 * 150 + 0.2 * 200)]
+
+
+def test_a_run_that_may_stand_by_makes_an_unsteady_upstream_worth_asking() -> None:
+    # given a link on which one call in sixteen takes a second and the others 20 ms, and a run here of 40 ms
+    unsteady = peer()
+    for number in range(64):
+        unsteady.link_up.add(10_000, 1000.0 if number % 16 == 8 else 20.0, now_s=0.0)
+    question = replace(asked(local_ms=40, deadline_ms=500), patience_ms=460.0)
+
+    # when a run here may begin as soon as a call is overdue, and when it must wait until the deadline leaves no choice
+    standing_by, alone = choose_way(question, [unsteady]), choose_way(replace(question, hedged=False), [unsteady])
+
+    # then only the first is worth the risk
+    assert standing_by.plan == OFFLOAD
+    assert alone.plan == LOCAL
+
+
+def test_a_doubtful_answer_pays_for_calls_that_are_late_as_a_request_does() -> None:
+    # given a link on which every eighth call takes all the time that there is
+    unsteady = peer()
+    for number in range(64):
+        unsteady.link_up.add(10_000, 2000.0 if number % 8 == 4 else 20.0, now_s=0.0)
+    question = asked(local_ms=20, deadline_ms=200, calibrated=True)
+
+    # when the ways are explained
+    rows = json.loads(explain_ways(question, [unsteady], choose_way(question, [unsteady])))["candidates"]
+    (cascade,) = [row for row in rows if row["plan"] == CASCADE]
+
+    # then the terms hold it, and add up to the cost
+    assert cascade["terms"]["calls that are late"] > 0
+    assert sum(cascade["terms"].values()) == pytest.approx(cascade["cost_ms"], abs=0.01)
 
 
 def test_a_big_model_that_would_often_be_late_is_not_asked_at_once() -> None:
