@@ -39,6 +39,7 @@ DEADLINES_MS = (50.0, 100.0, 200.0, 500.0)
 LOSS_MAX, CONFIDENCE = 0.05, 0.95
 ESCALATION_MAX = 0.4
 SECONDS, SECONDS_QUICK = 180.0, 60.0
+FIRST_SEED = 1
 CASES = {False: "same model on both sides", True: "little here, big there"}
 
 
@@ -69,7 +70,7 @@ class Replay:
         trusted = self.rule.gate.confidence(judged.features) >= self.rule.cheapest.threshold
         self.sure = [bool(one) for one in trusted]
 
-    def run(self, setting: Setting, seed: int = 1) -> dict[str, Digest]:
+    def run(self, setting: Setting, seed: int = FIRST_SEED) -> dict[str, Digest]:
         """All arms over the same requests."""
         found = arrivals(setting, self.pair, seed)
         rule: Calibration | None = self.rule if setting.cascade else None
@@ -86,21 +87,42 @@ class Replay:
             courses.append(min(tried, key=lambda course: sum(outcome.ms for outcome in course.outcomes)))
         return {course.arm: digest(course) for course in courses}
 
+    def again(self, setting: Setting, seed: int) -> dict[str, Digest]:
+        """Littoral over the pictures in another order, and what it is held against."""
+        found = arrivals(setting, self.pair, seed)
+        others = Others(setting, self.pair, found, self.sure)
+        courses = [others.edge(), others.cloud(), others.oracle()]
+        if setting.cascade:
+            courses.append(others.fixed_cascade())
+        courses.append(littoral(setting, self.pair, found, self.rule if setting.cascade else None))
+        return {course.arm: digest(course) for course in courses}
+
 
 _shared: list[Replay] = []  # what the processes are made with
 
 
-def _run_one(setting: Setting) -> dict[str, Digest]:
-    return _shared[-1].run(setting)
+def _run_one(asked: tuple[Setting, int]) -> dict[str, Digest]:
+    setting, seed = asked
+    return _shared[-1].run(setting) if seed == FIRST_SEED else _shared[-1].again(setting, seed)
 
 
-def replay_all(replay: Replay, settings: Sequence[Setting], processes: int) -> list[dict[str, Digest]]:
-    """Every setting, over so many processes."""
+def replay_all(
+    replay: Replay, settings: Sequence[Setting], processes: int, seed: int = FIRST_SEED
+) -> list[dict[str, Digest]]:
+    """Every setting, over so many processes; with all arms for the first seed."""
     _shared.append(replay)
+    asked = [(setting, seed) for setting in settings]
     if processes == 1:
-        return [_run_one(setting) for setting in settings]
+        return [_run_one(one) for one in asked]
     with multiprocessing.get_context("fork").Pool(processes) as pool:
-        return pool.map(_run_one, settings, chunksize=4)
+        return pool.map(_run_one, asked, chunksize=4)
+
+
+def write_again(lines: Lines, settings: Sequence[Setting], found: Sequence[Mapping[str, Digest]], seed: int) -> None:
+    """The verdicts for one more order of the pictures."""
+    for cascade, case in CASES.items():
+        every = [arms for setting, arms in zip(settings, found, strict=True) if setting.cascade == cascade]
+        lines.write(kind="again", case=case, seed=seed, **verdicts(every, arm="littoral", cascade=cascade))
 
 
 def write_replay(lines: Lines, settings: Sequence[Setting], found: Sequence[Mapping[str, Digest]]) -> None:
@@ -144,6 +166,7 @@ def parse_arguments(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer links, deadlines and seconds: about a minute")
     parser.add_argument("--processes", type=int, default=1, help="for the replay")
+    parser.add_argument("--orders", type=int, default=1, help="how many orders of the pictures to replay Littoral over")
     parser.add_argument("--no-sockets", action="store_true", help="only the replay")
     parser.add_argument("--out", type=Path, help="write the JSON lines here instead of to standard output")
     return parser.parse_args(words)
@@ -187,6 +210,9 @@ def main(words: list[str]) -> None:
         found = replay_all(replay, settings, arguments.processes)
         say(f"{len(settings)} settings replayed")
         write_replay(lines, settings, found)
+        for seed in range(FIRST_SEED + 1, FIRST_SEED + arguments.orders):
+            write_again(lines, settings, replay_all(replay, settings, arguments.processes, seed), seed)
+            say(f"order {seed} replayed")
     print(table.render(lines.kept))
 
 

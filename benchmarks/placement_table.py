@@ -32,7 +32,8 @@ def render(lines: Iterable[Line]) -> str:
     for case in dict.fromkeys(line["case"] for line in kept if line["kind"] == "all"):
         parts.append(f"**Replay, {case}**, all settings together:")
         parts.append(table(HEADS, [_row(line) for line in _of(kept, "all", case)]))
-        parts.append(_verdicts([line for line in kept if line["kind"] == "verdict" and line["case"] == case]))
+        judged = [line for line in kept if line["kind"] in ("verdict", "again") and line["case"] == case]
+        parts.append(_verdicts(judged))
         parts.append(f"Mean milliseconds by link and slow-down of the edge ({case}):")
         parts.append(_grid(_of(kept, "links", case), lambda line: f"{line['link']}, edge x{line['slowdown']:g}"))
         parts.append(f"Share answered in time, by deadline ({case}):")
@@ -91,6 +92,8 @@ def _grid(lines: Sequence[Line], label: Any, name: str = "mean_ms") -> str:
 
 def _verdicts(lines: Sequence[Line]) -> str:
     rows = []
+    again = [line for line in lines if line["kind"] == "again"]
+    lines = [line for line in lines if line["kind"] == "verdict"]
     told = [line for line in lines if line["arm"] in TOLD]
     for line in lines:
         if line in told or line["arm"] == "last sample":
@@ -120,10 +123,24 @@ def _verdicts(lines: Sequence[Line]) -> str:
             checks.append((what, f"<= {line['loss_max']:.0%}", f"{line['loss']:.1%}", line["loss"] <= line["loss_max"]))
             checks.append(("bytes under the JPEG cloud", f">= {BYTES_SAVED_MIN:.0%}", f"{saved:.0%}", saved >= 0.6))
         rows += [[f"{name}: {what}", bound, value, "met" if met else "missed"] for what, bound, value, met in checks]
+    rows += [_other_orders(again)] if again else []
     rows += [_attainable(line) for line in told]
     ceiling = 1 - (1 - lines[0]["under_static"]) / lines[0]["over_oracle"]
     note = f"The oracle itself is {ceiling:.1%} under that static arm: no chooser can be more."
     return table(("", "target", "measured", "verdict"), rows) + "\n\n" + note
+
+
+def _other_orders(lines: Sequence[Line]) -> list[str]:
+    """The windows when the pictures come in other orders, with other scatter: whether the first order was luck."""
+    windows, worst = sum(line["windows"] for line in lines), max(line["window_worst"] for line in lines)
+    over = sum(line["windows_over"] * line["windows"] for line in lines) / windows
+    what = f"the same over {len(lines)} other orders of the pictures: worst of {windows} windows ({over:.2%} over)"
+    return [
+        f"{NAMES['littoral']}: {what}",
+        f"<= {WINDOW_MAX}",
+        f"{worst:.2f}",
+        "met" if worst <= WINDOW_MAX else "missed",
+    ]
 
 
 def _attainable(line: Line) -> list[str]:
