@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -24,6 +25,7 @@ from benchmarks import facts, table
 from benchmarks.lines import Lines, lines_to
 from benchmarks.placement_pair import MANIFESTS
 from benchmarks.placement_splits import prepared, profiled
+from benchmarks.splits_carried import POINTS, Point, Subject, carried
 from littoral.core.world import Link, Site, World
 from littoral.model import builtin
 from littoral.model.opening import open_model
@@ -67,8 +69,8 @@ def slowed(profile: Profile, factor: float) -> Profile:
     )
 
 
-def write(lines: Lines, name: str, profile: Profile) -> None:
-    """The boundaries, and the cheapest plan of each kind at each rate and slow-down."""
+def write(lines: Lines, name: str, profile: Profile) -> list[Point]:
+    """The boundaries, and the cheapest plan of each kind at each rate and slow-down; the points to be run."""
     lines.write(
         kind="model",
         model=name,
@@ -79,6 +81,7 @@ def write(lines: Lines, name: str, profile: Profile) -> None:
         least_kb=min(min(one.packed_bytes.values()) for one in profile.boundaries) / 1e3,
         steady=profile.steady,
     )
+    points = []
     for factor, rate in product(SLOWDOWNS, RATES_MBIT):
         sites = {"edge": slowed(profile, factor), "cloud": profile}
         world = World((Site("edge"), Site("cloud")), (Link(rate * 125, rate * 125, ROUND_TRIP_MS),))
@@ -100,11 +103,16 @@ def write(lines: Lines, name: str, profile: Profile) -> None:
             split=best.plan.name,
             gain=min(edge_ms, cloud_ms) / best.cost,
         )
+        if (factor, rate) in POINTS:
+            computed = {"edge": float(edge_ms), "cloud": float(cloud_ms), "split": best.cost}
+            points.append(Point(factor, rate, best.plan, computed))
+    return points
 
 
 def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds a block")
+    parser.add_argument("--no-sockets", action="store_true", help="only what is computed")
     parser.add_argument("--out", type=Path, help="write the JSON lines here instead of to standard output")
     arguments = parser.parse_args(words)
     with lines_to(arguments.out) as lines:
@@ -116,7 +124,15 @@ def main(words: list[str]) -> None:
             weight = sum(map(len, pictures)) / len(pictures)
             rounds = 5 if arguments.quick else 15
             profile = profiled(source.path, inputs, input_bytes=weight, prepare_ms=prepare_ms, rounds=rounds)
-            write(lines, name, profile)
+            points = write(lines, name, profile)
+            if arguments.no_sockets:
+                continue
+            with tempfile.TemporaryDirectory(prefix="littoral-splits-") as folder:
+                found = carried(Subject(source, profile, pictures, ROUND_TRIP_MS), points, Path(folder, "models"))
+            for point, times in zip(points, found, strict=True):
+                at = {"model": name, "slowdown": point.slowdown, "rate_mbit_s": point.rate_mbit_s}
+                for way, ms in times.items():
+                    lines.write(kind="carried", **at, way=way, ms=ms, computed_ms=point.computed_ms[way])
     print(table.render(lines.kept))
 
 

@@ -33,7 +33,21 @@ def render(lines: Iterable[dict[str, Any]]) -> str:
         f"Each cell: who is quickest, in milliseconds, then edge / JPEG to the cloud / best split. Round trip "
         f"{facts['round_trip_ms']:g} ms."
     )
+    run = [line for line in kept if line["kind"] == "carried"]
+    if run:
+        parts.append("Some of these points, run over real sockets, in milliseconds, beside what is computed:")
+        parts.append(_carried(run))
     return "\n\n".join([*parts, source(facts)])
+
+
+def _carried(lines: list[dict[str, Any]]) -> str:
+    points: dict[str, dict[str, str]] = {}
+    for line in lines:
+        at = f"{line['model']}, edge x{line['slowdown']:g}, {line['rate_mbit_s']:g} Mbit/s"
+        off = line["ms"] / line["computed_ms"] - 1
+        points.setdefault(at, {})[line["way"]] = f"{line['ms']:.0f} / {line['computed_ms']:.0f} ({off:+.0%})"
+    rows = [[at, found["edge"], found["cloud"], found["split"]] for at, found in points.items()]
+    return table(("point", "edge", "JPEG to the cloud", "best split"), rows)
 
 
 def _cell(line: dict[str, Any]) -> str:
