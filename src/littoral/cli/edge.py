@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from littoral.cli.options import HourlyBytes, Share, json_option, trace_option
+from littoral.cli.bounds_options import BoundsGiven, bounds_given, bounds_options
+from littoral.cli.options import Share, json_option, trace_option
 from littoral.core.units import byte_count
 from littoral.monitor.log import LEVELS
 
@@ -51,9 +52,7 @@ def command() -> None:
 )
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Cores to run models on. [default: all]")
 @click.option("--api-key-file", metavar="FILE", type=_PATH, help="Answer only who shows one of the keys in this file.")
-@click.option("--max-escalation", default="100%", show_default=True, type=Share(), help="Share that may escalate.")
-@click.option("--upload-budget", type=HourlyBytes(), metavar="BYTES/h", help="What escalations may send: 5MB/h.")
-@click.option("--audit", default="0.5%", show_default=True, type=Share(), help="Confident answers to check upstream.")
+@bounds_options
 @click.option(
     "--results", default="100%", show_default=True, type=Share(), help="Share of the answers told to the hub."
 )
@@ -91,9 +90,6 @@ def run(
     threads: int | None,
     workers: int | None,
     api_key_file: Path | None,
-    max_escalation: float,
-    upload_budget: float | None,
-    audit: float,
     results: float,
     durable: bool,
     explain_s: float,
@@ -105,10 +101,10 @@ def run(
     trace: bool,
     log_level: str,
     as_json: bool,
+    **given: Unpack[BoundsGiven],
 ) -> None:
     """Run the site in DIR, with or without its hub, until SIGTERM or Ctrl-C; PATH are models of its own."""
     from littoral.edge.edge_settings import EdgeSettings
-    from littoral.edge.settings import Bounds
 
     _join_first(folder, token, site, hub, log_level=log_level, as_json=as_json)
     settings = EdgeSettings(
@@ -123,7 +119,7 @@ def run(
         hub=hub or "",
         hub_mqtt=hub_mqtt or "",
         upstreams=None if "none" in upstreams else upstreams,
-        bounds=Bounds(max_escalation, upload_budget, audit),
+        bounds=bounds_given(given),
         mqtt=mqtt or "",
         results_share=results,
         results_durable=durable,

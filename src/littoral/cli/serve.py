@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from littoral.cli.options import HourlyBytes, Share, json_option, read_api_key, trace_option
+from littoral.cli.bounds_options import BoundsGiven, bounds_given, bounds_options
+from littoral.cli.options import json_option, read_api_key, trace_option
 from littoral.cli.tls_options import TlsGiven, door_tls, door_tls_options, upstream_tls, upstream_tls_options
 from littoral.core.units import byte_count
 from littoral.monitor.log import LEVELS
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from littoral.edge.settings import NodeSettings
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Given(TlsGiven, BoundsGiven):
+    """What the groups of flags hold."""
 
 
 @click.command("serve")
@@ -59,11 +64,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
     "--upstream-key-file", metavar="FILE", type=click.Path(path_type=Path), help="A file with the key for upstreams."
 )
 @upstream_tls_options
-@click.option(
-    "--max-escalation", default="100%", show_default=True, type=Share(), help="Share of requests that may escalate."
-)
-@click.option("--upload-budget", type=HourlyBytes(), metavar="BYTES/h", help="What escalations may send: 5MB/h.")
-@click.option("--audit", default="0.5%", show_default=True, type=Share(), help="Confident answers to check upstream.")
+@bounds_options
 @click.option(
     "--cache",
     metavar="DIR",
@@ -87,15 +88,12 @@ def command(
     api_key_file: Path | None,
     upstreams: tuple[str, ...],
     upstream_key_file: Path | None,
-    max_escalation: float,
-    upload_budget: float | None,
-    audit: float,
     cache: Path | None,
     site: str | None,
     trace: bool,
     log_level: str,
     as_json: bool,
-    **tls: Unpack[TlsGiven],
+    **given: Unpack[Given],
 ) -> None:
     """Serve models over HTTP and gRPC until stopped.
 
@@ -108,7 +106,7 @@ def command(
     SIGTERM or Ctrl-C stops the server: it takes no new request, answers those in flight, and exits with 0.
     """
     from littoral.core.ident import check_name
-    from littoral.edge.settings import Bounds, NodeSettings, default_site
+    from littoral.edge.settings import NodeSettings, default_site
     from littoral.monitor.log import start_log
 
     start_log(level=log_level, as_json=as_json)
@@ -121,12 +119,12 @@ def command(
         workers=workers,
         models_bytes_max=None if models_limit_mb is None else byte_count(f"{models_limit_mb}MB"),
         api_key_file=api_key_file,
-        tls=door_tls(tls),
-        tls_peers=frozenset(tls["tls_client_ids"]) or None,
+        tls=door_tls(given),
+        tls_peers=frozenset(given["tls_client_ids"]) or None,
         upstreams=upstreams,
         upstream_key=None if upstream_key_file is None else read_api_key(upstream_key_file),
-        upstream_tls=upstream_tls(tls),
-        bounds=Bounds(max_escalation, upload_budget, audit),
+        upstream_tls=upstream_tls(given),
+        bounds=bounds_given(given),
         cache=cache,
         site=default_site() if site is None else check_name(site, what="site"),
     )

@@ -24,6 +24,7 @@ def bounds_of(limits: Limits, bounds: Bounds) -> Bounds:
         bounds.escalation_share if limits.escalation_share is None else limits.escalation_share,
         bounds.upload_bytes_per_hour if limits.upload_bytes_per_hour is None else limits.upload_bytes_per_hour,
         bounds.audit_share if limits.audit_share is None else limits.audit_share,
+        bounds.stand_by,
     )
 
 

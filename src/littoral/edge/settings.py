@@ -25,11 +25,15 @@ def default_site() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What may go up: a share of all requests, bytes an hour (None: no bound), a share of confident answers."""
+    """What may go up: a share of all requests, bytes an hour (None: no bound), a share of confident answers.
+
+    `stand_by`: whether a run here may begin beside a call whenever nobody wants the core; else only one in twenty may.
+    """
 
     escalation_share: float = 1.0
     upload_bytes_per_hour: float | None = None
     audit_share: float = 0.005
+    stand_by: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ class Matching:
         self._has: dict[str, frozenset[Key]] = {}
         self._away: set[str] = set()
         self._told: dict[tuple[str, ...], str] = {}
-        self.placer = Placer(runs, peers, clock=clock)
+        self.placer = Placer(runs, peers, clock=clock, stands_by=bounds.stand_by)
         self.dividing = Dividing(runtime, clock=clock)
         self.placer.dividing = self.dividing
         self._profiling = profiling

@@ -19,9 +19,9 @@ def document(body: bytes, kind: str = "limits") -> Document:
 
 
 def test_limits_replace_only_what_they_name() -> None:
-    bounds = Bounds(0.5, 1000.0, 0.1)
+    bounds = Bounds(0.5, 1000.0, 0.1, stand_by=False)
 
-    assert bounds_of(Limits(escalation_share=0.0), bounds) == Bounds(0.0, 1000.0, 0.1)
+    assert bounds_of(Limits(escalation_share=0.0), bounds) == Bounds(0.0, 1000.0, 0.1, stand_by=False)
     assert bounds_of(Limits(), bounds) == bounds
 
 
