@@ -73,6 +73,7 @@ def _tell(
     change: Callable[[Cascade], None] = lambda cascade: None,
     refuses: bool = False,
     wanted: bool = False,
+    stands_by: bool = True,
     linger_s: float = 0.0,
     time: ManualClock | None = None,
 ) -> Story:
@@ -86,7 +87,8 @@ def _tell(
         here = Here(run_s=run_s, refuses=refuses, wanted=wanted)
         rule = Cascade("big", calibration(), (peer,))
         change(rule)
-        placer = Placer(here, [peer], clock=time, cascades={"little": rule} if cascade else {}, chance=Random(seed))
+        cascades = {"little": rule} if cascade else {}
+        placer = Placer(here, [peer], clock=time, cascades=cascades, stands_by=stands_by, chance=Random(seed))
         if not cascade:
             placer.shared["little"] = (peer,)
         told: list[Told] = []
@@ -273,8 +275,11 @@ async def _asked(placer: Placer, time: ManualClock) -> Told:
     return Told(answer, time.monotonic_s() - started_s, sure=True)
 
 
-def test_where_the_cores_are_wanted_both_run_for_at_most_one_request_in_twenty() -> None:
-    story = _tell(flapping, cascade=False, run_s=0.07, seconds=60, wanted=True)
+@pytest.mark.parametrize(("wanted", "stands_by"), [(True, True), (False, False)])
+def test_where_the_cores_are_wanted_or_power_is_both_run_for_at_most_one_request_in_twenty(
+    wanted: bool, stands_by: bool
+) -> None:
+    story = _tell(flapping, cascade=False, run_s=0.07, seconds=60, wanted=wanted, stands_by=stands_by)
     assert story.counts.hedges <= 0.05 * len(story.told) + 1
 
 

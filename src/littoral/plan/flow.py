@@ -139,7 +139,7 @@ class FlowNetwork:
 
 def _push(path: Sequence[int], residual: list[float], least: float) -> tuple[float, int]:
     """Sends what the path can take; also where its first full arc lies."""
-    amount = min(residual[arc] for arc in path)
+    amount = min([residual[arc] for arc in path])
     if amount == inf:
         return inf, 0
     first_full = len(path)

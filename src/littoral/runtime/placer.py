@@ -57,15 +57,20 @@ class Placer:
         *,
         clock: Clock,
         cascades: Mapping[str, Cascade] | None = None,
+        stands_by: bool = True,
         chance: Random | None = None,
     ) -> None:
-        """`cascades` are by the little model's name; other models are offloaded to upstreams that have them."""
+        """`cascades` are by the little model's name; other models are offloaded to upstreams that have them.
+
+        `stands_by`: a run here may begin beside a call whenever nobody wants the core, and not for one in twenty only.
+        """
         self.cascades: dict[str, Cascade] = dict(cascades or {})
         self.shared: dict[str, tuple[Peer, ...]] = {}
         self.peers = tuple(peers)
         self._runtime = runtime
         self._clock = clock
         self._chance = chance or Random()
+        self._stands_by = stands_by
         self._hedges = ShareAllowance(HEDGE_SHARE)
         self._asking = Asking(clock=clock)
         self._away = 0  # requests that wait for an upstream and may need a run here after all
@@ -253,7 +258,7 @@ class Placer:
         Where this site has nothing else to do, the second run takes nothing from anybody. Else two runs for one request
         are a luxury with a limit; beyond it the upstream is asked no more unless this site cannot.
         """
-        hedged = self._runtime.spare(turn.request) or self._hedges.spend()
+        hedged = self._may_stand_by(turn) or self._hedges.spend()
         marks = {"hedged": True} if hedged else {}
         here = self._asking.own(turn, self._instead(turn))
         if hedged:
@@ -274,7 +279,11 @@ class Placer:
 
     def _may_hedge(self, turn: Turn) -> bool:
         """Whether a run here may begin though an upstream is still awaited."""
-        return self._hedges.left or self._runtime.spare(turn.request)
+        return self._hedges.left or self._may_stand_by(turn)
+
+    def _may_stand_by(self, turn: Turn) -> bool:
+        """Whether that run would take nothing from anybody but power, and may take that."""
+        return self._stands_by and self._runtime.spare(turn.request)
 
     async def _instead(self, turn: Turn) -> InferAnswer:
         """The run here in place of an upstream that did not answer.

@@ -23,7 +23,7 @@ from littoral.runtime.peer import Peer
 from littoral.runtime.splits import Split
 
 LOCAL, CASCADE, OFFLOAD, SPLIT = "local", "cascade", "offload", "split"
-DIVIDEND = 1.02  # a threshold may cost this much more than the cheapest, to answer better
+DIVIDEND = 1.02  # what answers better (a more careful threshold, the big model alone) may cost this much more
 EVEN_SHARE = 0.5  # of calls in time: less is no hope
 RESOURCES = Resources(2).names(("here", "there"))
 ONE_RUN = ({"little": 1.0, "big": 1.0}, {"little": 1.0, "big": 1.0})
@@ -93,9 +93,9 @@ def choose_way(asked: Asked, peers: Sequence[Peer]) -> Way:
     return best
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Table:
-    """The plans over one upstream, priced now: each with its row and its cost.
+    """The plans that ask one upstream, priced now: each with its row and its cost.
 
     `late_ms` is what each costs beyond its price since some calls are late: a run here stands in for a request, and
     what is left of the time is lost on a doubtful answer.
@@ -121,8 +121,6 @@ def explain_ways(asked: Asked, peers: Sequence[Peer], chosen: Way, *, more: Sequ
             rows.append({"plan": OFFLOAD, "upstream": peer.name, "down": True, "chosen": False})
             continue
         for (name, used), cost_ms in zip(table.rows, table.costs_ms, strict=True):
-            if name == LOCAL:
-                continue
             terms = {
                 resource: round(share * price, 3)
                 for resource, share, price in zip(RESOURCES, used, table.prices, strict=True)
@@ -155,15 +153,15 @@ def _table(peer: Peer, asked: Asked) -> _Table | None:
     likely = peer.likely(asked.target, asked.size_bytes)
     usual_ms = likely.beyond_ms + likely.crossing_ms
     point = None if asked.calibration is None else _point(asked, asked.calibration, usual_ms)
-    rows = rows_of(None if point is None else point.pass_rate, asked.offload)
+    rows = rows_of(None if point is None else point.pass_rate, asked.offload)[1:]
     priced = _prices(asked, peer.link_up.line, likely.beyond_ms)
     patience_ms = asked.patience_ms
     if asked.hedged:
         patience_ms = min(patience_ms, peer.hedge_after_ms(asked.target, asked.size_bytes))
-    late_ms = {LOCAL: 0.0, OFFLOAD: likely.mean_ms(patience_ms, partial(asked.waiting_ms, patience_ms)) - usual_ms}
+    late_ms = {OFFLOAD: likely.mean_ms(patience_ms, partial(asked.waiting_ms, patience_ms)) - usual_ms}
     if point is not None:
         left_ms = max(asked.deadline_ms - asked.local_ms, 0.0)
-        late_ms[CASCADE] = point.pass_rate * (likely.mean_ms(left_ms, lambda _: left_ms) - usual_ms)
+        late_ms[CASCADE] = point.pass_rate * (likely.mean_within_ms(left_ms) - usual_ms)
     costs_ms = [sum(map(mul, used, priced)) + late_ms[name] for name, used in rows]
     limit_ms = asked.deadline_ms if asked.hedged or point is None else asked.patience_ms
     share = likely.within(limit_ms)
@@ -179,7 +177,7 @@ def _on(peer: Peer, asked: Asked) -> Way | None:
     best, least_ms = "", inf
     for (name, _), cost_ms in zip(table.rows, table.costs_ms, strict=True):
         may = (name == OFFLOAD and table.in_time) or (name == CASCADE and not asked.in_vain)
-        if may and cost_ms < least_ms:
+        if may and cost_ms < (least_ms / DIVIDEND if best == OFFLOAD else least_ms):
             best, least_ms = name, cost_ms
     if not best:
         return None
