@@ -28,7 +28,7 @@ class BreakerLimits:
     Opens when, of the last `window` calls (at least `calls_min` of them), the share that failed or was slow reaches
     `bad_share_max`, or after `failures_in_row_max` failures one after another. Stays open `pause_s`, `pause_growth`
     times as long after each failed trial, at most `pause_s_max`. A trial may be smaller than a call: after one that
-    went well the first call that does not opens the breaker again, each time for longer.
+    went well the first call that does not opens the breaker again, each time for longer, at most `relapse_s_max`.
     """
 
     window: int = 20
@@ -37,6 +37,7 @@ class BreakerLimits:
     failures_in_row_max: int = 3
     pause_s: float = 1.0
     pause_s_max: float = 30.0
+    relapse_s_max: float = 30.0
     pause_growth: float = 2.0
 
     def __post_init__(self) -> None:
@@ -100,7 +101,7 @@ class Breaker:
         if self._on_probation and bad:
             self._relapses += 1
             self._pause_s = min(
-                self._limits.pause_s * self._limits.pause_growth**self._relapses, self._limits.pause_s_max
+                self._limits.pause_s * self._limits.pause_growth**self._relapses, self._limits.relapse_s_max
             )
             self._open(now_s)
             return

@@ -36,8 +36,8 @@ WAITING_MAX = 256  # calls at a time: each holds a connection and its request
 UNKNOWN_COMPUTE_MS = 20.0
 TRIAL_S_MAX = 2.0
 # A trial costs some hundred bytes; not to notice that an upstream is back costs answers. So each pause is about a
-# quarter of the time that it has been away, and a second at most.
-LIMITS = BreakerLimits(failures_in_row_max=2, pause_s=0.5, pause_s_max=1.0, pause_growth=1.25)
+# quarter of the time that it has been away, and a second at most. One that does well only in trials costs more.
+LIMITS = BreakerLimits(failures_in_row_max=2, pause_s=0.5, pause_s_max=1.0, pause_growth=1.25, relapse_s_max=4.0)
 LOOK_OUT_S, LOOK_OUT_S_MAX = 0.25, 4.0  # each look-out waits twice as long as the one before
 HEDGE_AFTER, HEDGE_SHARE = 1.3, 0.75  # so many times what three in four calls stay below
 OLD_S = 2.0  # an estimate of this age may be of another time

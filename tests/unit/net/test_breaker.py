@@ -109,7 +109,7 @@ def test_limits_that_make_no_sense_are_refused() -> None:
 
 def test_a_peer_whose_trials_go_well_and_whose_calls_do_not_is_asked_less_and_less() -> None:
     # given a peer that says it is alive and never answers a call
-    breaker = Breaker(BreakerLimits(pause_s=1, pause_s_max=8))
+    breaker = Breaker(BreakerLimits(pause_s=1, pause_s_max=2, relapse_s_max=8))
     for _ in range(3):
         breaker.failed(now_s=0)
 
