@@ -194,10 +194,11 @@ async def _awaitable(placer: Placer, sure: float, name: str) -> InferAnswer:
     return begun if isinstance(begun, InferAnswer) else await begun
 
 
-def test_a_look_out_that_is_quicker_than_the_run_here_is_the_answer() -> None:
+@pytest.mark.parametrize("degraded", [False, True])
+def test_a_look_out_that_is_quicker_than_the_run_here_is_the_answer_unless_it_is_degraded(degraded: bool) -> None:
     # given a link that was slow when it was last used, three seconds ago, and a run here of 150 ms
     async def looking_out() -> tuple[Told, int]:
-        upstream = Upstream(healthy(Random(1)))
+        upstream = Upstream(healthy(Random(1)), degraded=degraded)
         placer, peer = _offloading(Here(run_s=0.15), upstream, time)
         for _ in range(5):
             peer.link_up.add(10_000, 900.0, now_s=time.monotonic_s())
@@ -211,10 +212,11 @@ def test_a_look_out_that_is_quicker_than_the_run_here_is_the_answer() -> None:
     time = clock()
     told, calls = run_simulated(looking_out(), time)
 
-    # then the copy's answer is given as soon as it is there
+    # then the copy's answer is given as soon as it is there; one that is less than the run here will bring is not
     assert calls == 1
-    assert told.answer.parameters["plan"] == "offload"
-    assert told.took_s < 0.1
+    assert told.answer.parameters["plan"] == ("local" if degraded else "offload")
+    assert (told.took_s < 0.1) is not degraded
+    assert not told.answer.parameters["degraded"]
 
 
 def test_a_request_that_would_be_late_here_is_itself_the_trial_of_an_upstream_that_was_left_alone() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 import numpy as np
@@ -103,13 +103,15 @@ class Upstream:
     """A caller whose every call does what `behaviour` says for its time: seconds until the answer, or an error."""
 
     behaviour: Callable[[float], float | Exception]
+    degraded: bool = False
     calls: int = 0
     trials: int = 0
 
     async def infer(self, request: InferRequest, *, timeout_s: float) -> InferAnswer:
         self.calls += 1
         await self._obey(timeout_s)
-        return _answer(request, "dog", 0.99, "cloud")
+        answer = _answer(request, "dog", 0.99, "cloud")
+        return replace(answer, parameters={**answer.parameters, "degraded": self.degraded})
 
     async def alive(self, *, timeout_s: float) -> None:
         self.trials += 1

@@ -193,10 +193,10 @@ class Placer:
                 self._asking.look_at(turn, peer)
 
     async def _here_or(self, turn: Turn, peer: Peer, call: Call) -> InferAnswer:
-        """The run here, or the answer of an upstream that was asked beside if that comes first."""
+        """The run here, or the answer of an upstream that was asked beside if that comes first and is whole."""
         here = self._asking.own(turn, self._here(turn))
         await self._wait({here, call}, self._asking.left_s(turn), first=True)
-        if here.done() or not good(call):
+        if here.done() or not good(call) or call.result().parameters.get("degraded") is True:
             return await here
         turn.route = OFFLOAD
         return marked(given_on(call.result(), turn, peer), plan=OFFLOAD)
