@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
-from littoral.cli.options import HourlyBytes, Share
+from littoral.cli.options import HourlyBytes, Share, grouped
 
 if TYPE_CHECKING:
     from littoral.edge.settings import Bounds
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class BoundsGiven(TypedDict):
@@ -24,37 +21,21 @@ class BoundsGiven(TypedDict):
     stand_by: bool
 
 
-def bounds_options(command: Command) -> Command:
-    """How much of what upstreams and power cost may be used."""
-    for option in reversed(
-        (
-            click.option(
-                "--max-escalation",
-                default="100%",
-                show_default=True,
-                type=Share(),
-                help="Share of requests that may escalate.",
-            ),
-            click.option(
-                "--upload-budget", type=HourlyBytes(), metavar="BYTES/h", help="What escalations may send: 5MB/h."
-            ),
-            click.option(
-                "--audit",
-                default="0.5%",
-                show_default=True,
-                type=Share(),
-                help="Confident answers to check upstream.",
-            ),
-            click.option(
-                "--stand-by/--no-stand-by",
-                default=True,
-                show_default=True,
-                help="Begin runs here beside calls upstream where nobody wants the core; else for one in twenty.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+bounds_options = grouped(
+    click.option(
+        "--max-escalation", default="100%", show_default=True, type=Share(), help="Share of requests that may escalate."
+    ),
+    click.option("--upload-budget", type=HourlyBytes(), metavar="BYTES/h", help="What escalations may send: 5MB/h."),
+    click.option(
+        "--audit", default="0.5%", show_default=True, type=Share(), help="Confident answers to check upstream."
+    ),
+    click.option(
+        "--stand-by/--no-stand-by",
+        default=True,
+        show_default=True,
+        help="Begin runs here beside calls upstream where nobody wants the core; else for one in twenty.",
+    ),
+)
 
 
 def bounds_given(given: BoundsGiven) -> Bounds:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -13,6 +14,20 @@ from littoral.core.units import byte_count, bytes_per_ms, milliseconds, share
 
 if TYPE_CHECKING:
     from littoral.serve.client.tls import ClientTls
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def grouped(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator; a command's help lists them in this order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, TypedDict
 
 import click
+
+from littoral.cli.options import grouped
 
 if TYPE_CHECKING:
     from littoral.serve.client.tls import ClientTls
     from littoral.serve.tls import Tls
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path)
 
 
@@ -27,50 +27,40 @@ class TlsGiven(TypedDict):
     upstream_cert: Path | None
 
 
-def door_tls_options(command: Command) -> Command:
-    """How the doors speak TLS."""
-    for option in reversed(
-        (
-            click.option(
-                "--tls-cert",
-                metavar="FILE",
-                type=_FILE,
-                help="Speak TLS 1.3 with this certificate and its chain (PEM). A replaced file is taken as it comes.",
-            ),
-            click.option(
-                "--tls-key", metavar="FILE", type=_FILE, help="The certificate's key. [default: in the same file]"
-            ),
-            click.option(
-                "--tls-client-ca",
-                metavar="FILE",
-                type=_FILE,
-                help="Let in only clients with a certificate of these authorities.",
-            ),
-            click.option(
-                "--tls-client-id",
-                "tls_client_ids",
-                multiple=True,
-                metavar="ID",
-                help="Of those, let in only this SPIFFE id. May be given several times.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+door_tls_options = grouped(
+    click.option(
+        "--tls-cert",
+        metavar="FILE",
+        type=_FILE,
+        help="Speak TLS 1.3 with this certificate and its chain (PEM). A replaced file is taken as it comes.",
+    ),
+    click.option("--tls-key", metavar="FILE", type=_FILE, help="The certificate's key. [default: in the same file]"),
+    click.option(
+        "--tls-client-ca",
+        metavar="FILE",
+        type=_FILE,
+        help="Let in only clients with a certificate of these authorities.",
+    ),
+    click.option(
+        "--tls-client-id",
+        "tls_client_ids",
+        multiple=True,
+        metavar="ID",
+        help="Of those, let in only this SPIFFE id. May be given several times.",
+    ),
+)
 
-
-def upstream_tls_options(command: Command) -> Command:
-    """How upstreams are met over TLS."""
-    ca = click.option(
+upstream_tls_options = grouped(
+    click.option(
         "--upstream-ca", metavar="FILE", type=_FILE, help="The authorities of upstreams. [default: the system's]"
-    )
-    cert = click.option(
+    ),
+    click.option(
         "--upstream-cert",
         metavar="FILE",
         type=_FILE,
         help="The certificate to show upstreams, with its key in the same file.",
-    )
-    return ca(cert(command))
+    ),
+)
 
 
 def door_tls(given: TlsGiven) -> Tls | None:
