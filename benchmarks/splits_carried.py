@@ -12,7 +12,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 from benchmarks.placement_link import MBIT
 from benchmarks.placement_slow import SlowEngine, slow_opener
@@ -26,12 +25,12 @@ from littoral.monitor.meters import Meters
 from littoral.net.shaper import ShapedLink
 from littoral.net.weather import Forecast, Weather
 from littoral.plan.table import Plan
-from littoral.runtime.dividing import Divided, Dividing
+from littoral.runtime.dividing import Dividing
 from littoral.runtime.parts import HEAD
 from littoral.runtime.peer import Peer
 from littoral.runtime.placed import Turn, weigh
 from littoral.runtime.runtime import Runtime
-from littoral.runtime.splits import Split, Splits
+from littoral.runtime.splits import Split, splits_of
 from littoral.serve.upstream import Upstream
 
 POINTS = ((4.0, 16.0), (16.0, 4.0), (16.0, 16.0))  # slow-down, Mbit/s
@@ -88,7 +87,7 @@ async def _run(subject: Subject, point: Point, cloud: tuple[str, int]) -> dict[s
         head.model = replace(head.model, engine=SlowEngine(head.model.engine, point.slowdown))
         await peer.prepare(model.name, split.block, model.digest, timeout_s=WAIT_S)
         dividing = Dividing(runtime, clock=clock)
-        dividing.models[model.name] = Divided(model, cast(Splits, None), (peer,))  # carrying reads no rows
+        dividing.offer(model, splits_of(subject.profile), (peer,))
 
         def turn(request: InferRequest) -> Turn:
             now_s = clock.monotonic_s()
