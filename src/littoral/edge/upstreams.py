@@ -42,7 +42,7 @@ from littoral.serve.upstream import Foreign, Upstream
 _LOG = log_of("edge.upstreams")
 ASK_S = 5.0
 AGAIN_S, AGAIN_S_MAX = 2.0, 30.0
-AWAY_AGAIN_S_MAX = 8.0  # while an upstream does not answer
+AWAY_AGAIN_S_MAX = 8.0  # while an upstream does not answer, or not at its preferred address
 HOUR_S = 3600.0
 
 
@@ -68,7 +68,7 @@ class Matching:
         profiling: Profiling | None = None,
         tracing: Tracing | None = None,
     ) -> None:
-        self._upstreams = [Upstream(url, api_key=api_key, tls=tls) for url in urls]
+        self._upstreams = [Upstream(url, api_key=api_key, tls=tls, clock=clock) for url in urls]
         peers = [Peer(it.url, _called(it, tracing), clock=clock, chance=Random()) for it in self._upstreams]
         runs: LocalRuns = runtime if tracing is None else TracedRuns(runtime, tracing)
         self._runtime = runtime
@@ -92,6 +92,12 @@ class Matching:
         """What placing counts and what is known of the upstreams, for whoever scrapes."""
         yield from families(self.placer)
         yield from self.dividing.families()
+        yield Family(
+            "upstream_address",
+            "1 for the address of an upstream that is in use, else 0.",
+            ("upstream", "address"),
+            [((one.url, url), float(used)) for one in self._upstreams for url, used in one.addresses],
+        )
 
     def bound(self, bounds: Bounds) -> None:
         """Lets so much go up from now on; what was spent of the old allowances counts no more."""
@@ -109,7 +115,8 @@ class Matching:
                 self._tell(("matching",), f"Upstreams cannot be matched: {error!r}"[:300])
                 changed = False
             self.matched.set()
-            wait_s = AGAIN_S if changed else min(2 * wait_s, AWAY_AGAIN_S_MAX if self._away else AGAIN_S_MAX)
+            unwell = self._away or any(upstream.stands_in for upstream in self._upstreams)
+            wait_s = AGAIN_S if changed else min(2 * wait_s, AWAY_AGAIN_S_MAX if unwell else AGAIN_S_MAX)
             await self._profiled(wait_s)
 
     async def _profiled(self, wait_s: float) -> None:

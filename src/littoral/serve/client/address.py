@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 from littoral.core.errors import Invalid
 
+ADDRESSES_MAX = 4  # of one upstream
 _PORTS = {"http": 8000, "https": 8000, "grpc": 8001, "grpcs": 8001}
+_LIST = "Write one address, or several of one server with commas between: grpc://HOST:8001,http://HOST:8000."
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +64,35 @@ def read_addresses(urls: str | Sequence[str]) -> tuple[Address, ...]:
     if not found:
         raise Invalid("url_unusable", "A client needs a server's address. Write http://HOST:PORT.")
     return found
+
+
+def read_upstream(text: str) -> tuple[Address, ...]:
+    """The addresses of one server, in order of preference: `grpc://hub:8001,http://hub:8000`, or just one.
+
+    `Invalid` (`url_unusable`) for what is no such list. One that mixes TLS with none is refused: who blocks the one
+    must not get the other.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) == 1:
+        return (read_address(text),)
+    if len(parts) > ADDRESSES_MAX:
+        raise _no_list(text, f"has more than {ADDRESSES_MAX} addresses")
+    if not all(parts):
+        raise _no_list(text, "has an empty address")
+    for part in parts:
+        if "://" not in part or len(part.split()) > 1:
+            raise _no_list(text, f"has {part[:80]!r}, which does not say how and where to connect")
+    addresses = tuple(read_address(part) for part in parts)
+    if len(set(addresses)) < len(addresses):
+        raise _no_list(text, "has an address twice")
+    if len({address.tls for address in addresses}) > 1:
+        raise Invalid(
+            "url_unusable",
+            f"{text[:200]!r} would fall back from TLS to none. Write only https:// and grpcs://, or only http:// and "
+            "grpc://.",
+        )
+    return addresses
+
+
+def _no_list(text: str, what: str) -> Invalid:
+    return Invalid("url_unusable", f"{text[:200]!r} {what}. {_LIST}")

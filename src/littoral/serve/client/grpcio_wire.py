@@ -6,16 +6,24 @@ from typing import Any
 
 from littoral.core.errors import Unavailable
 from littoral.serve.client.address import Address
-from littoral.serve.client.http_wire import late
+from littoral.serve.client.http_wire import CONNECT_S_MAX, late
 from littoral.serve.client.tls import SYSTEM, ClientTls, grpc_credentials, grpc_options
 from littoral.serve.client.wire import ANSWER_BYTES_MAX, Ask, Reply
 
-# Unlimited here: the server sets the limits, and an answer is never larger than what was asked for.
-_SEND_UNLIMITED = [("grpc.max_send_message_length", -1)]
-_OPTIONS = [*_SEND_UNLIMITED, ("grpc.max_receive_message_length", -1)]
+# A connection may take as long to be made as over HTTP; what was away is found again within two seconds, not in two
+# minutes. Unlimited to send: the server sets the limits, and an answer is never larger than what was asked for.
+_COMMON: list[tuple[str, int]] = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.min_reconnect_backoff_ms", int(CONNECT_S_MAX * 1e3)),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.use_local_subchannel_pool", 1),  # a new channel knows nothing of another one's failures
+]
+_OPTIONS = [*_COMMON, ("grpc.max_receive_message_length", -1)]
 _INT32_MAX = 2**31 - 1
 _DEADLINE_EXCEEDED = 4
 _UNAVAILABLE = 14
+# How gRPC's core words what a proxy that speaks no gRPC answered, or a stream that was broken off.
+_NO_GRPC, _BROKEN = "Received http2 header with status", "Stream removed"
 
 
 class GrpcWire:
@@ -52,7 +60,7 @@ class GrpcAsyncWire:
 
     def __init__(self, address: Address, *, tls: ClientTls = SYSTEM, answer_bytes_max: int = ANSWER_BYTES_MAX) -> None:
         self._grpc = _grpcio()
-        self._options = [*_SEND_UNLIMITED, ("grpc.max_receive_message_length", min(answer_bytes_max, _INT32_MAX))]
+        self._options = [*_COMMON, ("grpc.max_receive_message_length", min(answer_bytes_max, _INT32_MAX))]
         self._address = address
         self._tls = tls
         self._channel: Any = None
@@ -113,7 +121,7 @@ def _failed(error: Any, address: Address) -> Reply:
     headers = _headers(error.trailing_metadata())
     if not headers and code == _DEADLINE_EXCEEDED:
         raise late() from error
-    if not headers and code == _UNAVAILABLE:
+    if not headers and (code == _UNAVAILABLE or text.startswith((_NO_GRPC, _BROKEN))):
         raise Unavailable(
             "server_away",
             f"No server answers at {address.url}: {text[:200]}. Start one, or give its address.",
