@@ -14,7 +14,7 @@ from PIL import Image
 
 from contract import command
 from contract.command import Serving
-from contract.escalation_stage import picture_files
+from contract.escalation_stage import free_port, picture_files
 from contract.real_models import lay_out
 from contract.split_stage import FUNNEL, divided_site, lay_out_funnel, measured, shaped, weather
 from littoral.core.errors import Invalid
@@ -65,15 +65,17 @@ def agree(one: InferAnswer, other: InferAnswer, *, relative: float) -> None:
     np.testing.assert_allclose(one.output("score").array[0], other.output("score").array[0], rtol=relative)
 
 
-@pytest.mark.parametrize("wire", ["http", "grpc"])
+@pytest.mark.parametrize("wire", ["http", "grpc", "http where grpc does not get through"])
 async def test_where_the_input_may_not_leave_a_slow_site_divides_its_model(
     folder: Path, cache: Path, cloud: Serving, wire: str
 ) -> None:
     # given a slow edge whose inputs must stay, and a quick cloud on a good link
     pictures = [file.read_bytes() for file in picture_files()[:6]]
+    wire, _, falls_back = wire.partition(" ")
+    preferred = f"grpc://127.0.0.1:{free_port()}," if falls_back else ""
     async with (
         shaped(port_of(cloud.ready[wire]), FAST) as link,
-        divided_site(folder, FUNNEL, f"{wire}://127.0.0.1:{link.port}", cache=cache) as site,
+        divided_site(folder, FUNNEL, f"{preferred}{wire}://127.0.0.1:{link.port}", cache=cache) as site,
     ):
         # when it has found that dividing pays
         first = await site.until_divided(pictures[0], stays="input")

@@ -25,6 +25,7 @@ from littoral.core.clock import ManualClock
 from littoral.edge.serving import Options
 from littoral.edge.settings import NodeSettings
 from littoral.edge.uplink import families as uplink_families
+from littoral.edge.upstreams import address_families
 from littoral.hub.door_limits import DoorLimits
 from littoral.hub.settings import HubFile
 from littoral.hub.table import all_verbs
@@ -59,6 +60,7 @@ from littoral.serve.http_limits import HttpLimits
 from littoral.serve.mqtt_door import DoorCounts
 from littoral.serve.mqtt_door import families as door_families
 from littoral.serve.openapi import openapi
+from littoral.serve.upstream import Upstream
 from littoral.store.rules import Tally as Lost
 from littoral.testing.engines import ScriptedEngine, scripted_model
 
@@ -232,6 +234,7 @@ def test_every_metric_is_documented_with_its_type_and_labels() -> None:
     meters.watch(lambda: profile_families([("m", "measured")]))
     meters.watch_states(lambda: {"READY": 1})
     meters.watch(lambda: families(busy_placer()))
+    meters.watch(lambda: address_families([Upstream("http://hub:8000")]))
     sent = SendingCounts(failures={"lost": 1})
     meters.watch(lambda: uplink_families("cam-1", sent, {"result": 1}, [LOST], connected=True))
     meters.watch(busy_flows)

@@ -40,8 +40,9 @@ def command() -> None:
     "--upstream",
     "upstreams",
     multiple=True,
-    metavar="URL",
-    help="A server to ask where that is better; may be given several times; `none`: nobody. [default: HUB, port 8444]",
+    metavar="URL[,URL]",
+    help="A server to ask where that is better, or several addresses of it with commas between, the best first; may be "
+    "given several times; `none`: nobody. [default: HUB, port 8444]",
 )
 @click.option("--mqtt", metavar="URL", help="Open a door for devices at this broker: mqtt://HOST:PORT or mqtts://…")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0 for all.")

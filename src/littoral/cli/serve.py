@@ -57,8 +57,9 @@ class Given(TlsGiven, BoundsGiven):
     "--upstream",
     "upstreams",
     multiple=True,
-    metavar="URL",
-    help="A server to ask where that is better: http://HOST:PORT or grpc://HOST:PORT. May be given several times.",
+    metavar="URL[,URL]",
+    help="A server to ask where that is better: http://HOST:PORT or grpc://HOST:PORT, or several addresses of it with "
+    "commas between, the best first. May be given several times.",
 )
 @click.option(
     "--upstream-key-file", metavar="FILE", type=click.Path(path_type=Path), help="A file with the key for upstreams."

@@ -43,8 +43,8 @@ class NodeSettings:
     `paths` are model files, models' folders and repositories; without one (and without `operators`) the built-in models
     are served. A port of 0 takes any free one, None leaves the door closed. `threads` are an engine's threads of one
     run where the manifest does not say; `workers` are runs at a time (None: as many as fit the cores).
-    `upstreams` are URLs of servers that may be asked, within `bounds`; `upstream_key` is what they are shown, over
-    `upstream_tls` where they are `https`.
+    `upstreams` are servers that may be asked, within `bounds`, each a URL, or several addresses of it with commas
+    between; `upstream_key` is what they are shown, over `upstream_tls` where they are `https` or `grpcs`.
     `cache` is the folder where models' profiles are kept (None: the user's cache); a node profiles its models where it
     has upstreams or was told a `cache`. `on_correction` is called with each answer that an upstream gives too late, on
     the node's loop; it returns at once.

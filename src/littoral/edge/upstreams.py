@@ -92,12 +92,7 @@ class Matching:
         """What placing counts and what is known of the upstreams, for whoever scrapes."""
         yield from families(self.placer)
         yield from self.dividing.families()
-        yield Family(
-            "upstream_address",
-            "1 for the address of an upstream that is in use, else 0.",
-            ("upstream", "address"),
-            [((one.url, url), float(used)) for one in self._upstreams for url, used in one.addresses],
-        )
+        yield from address_families(self._upstreams)
 
     def bound(self, bounds: Bounds) -> None:
         """Lets so much go up from now on; what was spent of the old allowances counts no more."""
@@ -288,6 +283,13 @@ class Matching:
         if self._told.get(topic) != sentence:
             self._told[topic] = sentence
             (_LOG.warning if warning else _LOG.info)(sentence)
+
+
+def address_families(upstreams: Sequence[Upstream]) -> Iterator[Family]:
+    """Over which of its addresses each upstream is asked."""
+    rows = [((one.url, url), float(used)) for one in upstreams for url, used in one.addresses]
+    told = "1 for the address of an upstream that is in use, else 0."
+    yield Family("upstream_address", told, ("upstream", "address"), rows)
 
 
 def _called(upstream: Upstream, tracing: Tracing | None) -> Caller:

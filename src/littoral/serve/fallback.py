@@ -9,7 +9,7 @@ and changes nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import TypeVar
 
@@ -116,31 +116,25 @@ class Fallback:
         """
         began_s, number = self._clock.monotonic_s(), self._number
         first = self.lines[number]
-        failure: LittoralError | None = None
-        try:
-            reply = await first.send(asked(first, 0.0), timeout_s)
-        except Unavailable as error:
-            if error.code not in _NO_ANSWER_CAME:
-                raise
-            failure = error
-        else:
-            if _from_between(reply):
-                failure = first.dialect.error(reply)
-            if failure is None:
-                return first, reply
+        came = await _sent(first, asked(first, 0.0), timeout_s)
+        if isinstance(came, Reply):
+            return first, came
         other = self._other(number)
         gone_s = self._clock.monotonic_s() - began_s
-        if other is None or gone_s >= min(useful_s, timeout_s):
-            raise failure
-        second = self.lines[other]
         try:
-            reply = await second.send(asked(second, gone_s), timeout_s - gone_s)
-        except Unavailable:
-            raise failure from None
-        # Refused for the moment over this one as well: then it is the server's word, and not the way's.
-        if not isinstance(second.dialect.error(reply), Unavailable):
-            self._use(other, failure.message)
-        return second, reply
+            if other is None or gone_s >= min(useful_s, timeout_s):
+                raise came
+            second = self.lines[other]
+            try:
+                reply = await second.send(asked(second, gone_s), timeout_s - gone_s)
+            except Unavailable:
+                raise came from None
+            # Refused for the moment over this one as well: then it is the server's word, and not the way's.
+            if not isinstance(second.dialect.error(reply), Unavailable):
+                self._use(other, came.message)
+            return second, reply
+        finally:
+            del came  # it holds on to the connection that failed
 
     async def first(
         self, asked: Callable[[Line], Ask], read: Callable[[Line, Reply], T], *, timeout_s: float
@@ -150,9 +144,20 @@ class Fallback:
         Each has `timeout_s`. The next is asked once the one before has failed, or kept silent for a share of that.
         `read` raises `LittoralError` for what is no good answer. Raises what came of the one in use where none is well.
         """
+        came = await self._first(asked, read, timeout_s)
+        try:
+            if isinstance(came, LittoralError):
+                raise came
+            return came
+        finally:
+            del came  # an error holds on to the connection that failed
+
+    async def _first(
+        self, asked: Callable[[Line], Ask], read: Callable[[Line, Reply], T], timeout_s: float
+    ) -> tuple[Line, T] | LittoralError:
         order = [self._number, *(number for number in range(len(self.lines)) if number != self._number)]
         left, failures = list(order), dict[int, LittoralError]()
-        asking: dict[asyncio.Task[T], int] = {}
+        asking: dict[asyncio.Task[tuple[T] | LittoralError], int] = {}
         try:
             while left or asking:
                 if left:
@@ -162,32 +167,27 @@ class Fallback:
                 patience_s = PATIENCE_SHARE * timeout_s if left else None
                 done, _ = await asyncio.wait(asking, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
                 for task in sorted(done, key=lambda one: order.index(asking[one])):
-                    number = asking.pop(task)
-                    error = task.exception()
-                    if error is None:
+                    number, said = asking.pop(task), task.result()
+                    if not isinstance(said, LittoralError):
                         self._use(number, self._why(failures))
-                        return self.lines[number], task.result()
-                    if not isinstance(error, LittoralError):
-                        raise error
-                    failures[number] = error
+                        return self.lines[number], said[0]
+                    failures[number] = said
+            return failures[order[0]]
         finally:
             await _ended(asking)
             await self._renew({**dict.fromkeys(asking.values()), **failures})
-        raise failures[order[0]]
 
     async def prefer(self, asked: Callable[[Line], Ask], read: Callable[[Line, Reply], T], *, timeout_s: float) -> None:
         """Asks the addresses before the one in use, and takes the first of them back that answers well."""
         for number, line in enumerate(self.lines[: self._number]):
             if not line.worth_asking(now_s=self._clock.monotonic_s()):
                 continue
-            try:
-                await _question(line, asked, read, timeout_s)
-            except LittoralError:  # as before
+            if isinstance(await _question(line, asked, read, timeout_s), LittoralError):
                 await line.renew()
-            else:
-                if number < self._number:
-                    self._use(number, "it answers")
-                return
+                continue
+            if number < self._number:
+                self._use(number, "it answers")
+            return
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -229,11 +229,27 @@ class Fallback:
                 await self.lines[number].renew()
 
 
-async def _question(line: Line, asked: Callable[[Line], Ask], read: Callable[[Line, Reply], T], timeout_s: float) -> T:
-    return read(line, await line.send(asked(line), timeout_s))
+async def _sent(line: Line, ask: Ask, timeout_s: float) -> Reply | LittoralError:
+    """The server's answer; or why none came, where another address may bring it."""
+    try:
+        reply = await line.send(ask, timeout_s)
+    except Unavailable as error:
+        if error.code not in _NO_ANSWER_CAME:
+            raise
+        return error
+    return (line.dialect.error(reply) if _from_between(reply) else None) or reply
 
 
-async def _ended(asking: dict[asyncio.Task[T], int]) -> None:
+async def _question(
+    line: Line, asked: Callable[[Line], Ask], read: Callable[[Line, Reply], T], timeout_s: float
+) -> tuple[T] | LittoralError:
+    try:
+        return (read(line, await line.send(asked(line), timeout_s)),)
+    except LittoralError as error:
+        return error
+
+
+async def _ended(asking: Iterable[asyncio.Task[T]]) -> None:
     """Gives up on questions, and waits until they are."""
     for task in asking:
         task.cancel()

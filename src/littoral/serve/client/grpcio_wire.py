@@ -10,7 +10,7 @@ from littoral.serve.client.http_wire import CONNECT_S_MAX, late
 from littoral.serve.client.tls import SYSTEM, ClientTls, grpc_credentials, grpc_options
 from littoral.serve.client.wire import ANSWER_BYTES_MAX, Ask, Reply
 
-# A connection may take as long to be made as over HTTP; what was away is found again within two seconds, not in two
+# A connection may take as long to be made as over HTTP; what was away is looked for every two seconds, not every two
 # minutes. Unlimited to send: the server sets the limits, and an answer is never larger than what was asked for.
 _COMMON: list[tuple[str, int]] = [
     ("grpc.max_send_message_length", -1),
