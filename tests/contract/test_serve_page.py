@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, expect
 
 from contract.browser import Look, chromium, looking
 from contract.command import Serving, serving
+from contract.escalation_stage import free_port
 from littoral.model import builtin
 from littoral.serve.client.client import Client
 from littoral.serve.page import FOLDER, TYPES
@@ -32,8 +33,10 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Serving]:
-    with serving() as upstream, serving("--site", "gate", "--upstream", upstream.url) as it:
-        yield it
+    with serving() as upstream:
+        addresses = f"grpc://127.0.0.1:{free_port()},{upstream.url}"
+        with serving("--site", "gate", "--upstream", addresses) as it:
+            yield it
 
 
 def live(look: Look) -> None:
@@ -105,7 +108,8 @@ def test_it_shows_models_speed_where_requests_ran_and_the_link(browser: Browser,
         expect(row).to_contain_text("● ready")
         expect(row).to_contain_text("none")
         expect(page.get_by_role("heading", name="Where requests ran").locator("..")).to_contain_text("here")
-        expect(page.get_by_role("heading", name="Upstreams").locator("..")).to_contain_text("● up")
+        links = page.get_by_role("heading", name="Upstreams").locator("..")
+        expect(links).to_contain_text("● up, asked over http://127.0.0.1:")
 
 
 def test_a_picture_is_asked_by_keyboard_and_the_answer_says_why(browser: Browser, server: Serving) -> None:

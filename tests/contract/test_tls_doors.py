@@ -131,6 +131,28 @@ def test_an_upstream_is_asked_over_mutual_tls(ground: Ground, server: Server) ->
     assert asyncio.run(ask()) == [[1.0] * 4]
 
 
+def test_at_an_upstreams_other_address_the_certificate_counts_as_much(ground: Ground, server: Server) -> None:
+    # given an upstream one of whose addresses leads to another site, with a true certificate of its own
+    async def ask(*urls: str) -> tuple[str, list[list[float]]]:
+        upstream = Upstream(",".join(urls), tls=ClientTls(context=ground.toward_the_edge(ground.camera)))
+        request = InferRequest("same_fp32", (Tensor("x", "FP32", ROW["x"]),))
+        try:
+            answer = await upstream.infer(request, timeout_s=10)
+            return next(url for url, used in upstream.addresses if used), answer.outputs[0].array.tolist()
+        finally:
+            await upstream.close()
+
+    with serving(ECHO, tls=IdentityTls(ground.other)) as another, serving(ECHO, tls=IdentityTls(ground.other)) as third:
+        # when that one comes first, and when no other is left
+        found = asyncio.run(ask(another.url, server.url))
+        with pytest.raises(Unavailable) as failed:
+            asyncio.run(ask(another.url, third.url))
+
+    # then it is gone round, and never believed
+    assert found == (server.url, [[1.0] * 4])
+    assert failed.value.code == "server_away"
+
+
 def test_who_shows_no_certificate_or_one_that_does_not_count_is_not_answered(ground: Ground, server: Server) -> None:
     # given a client that only trusts, a site of another domain, one that was revoked and one whose certificate ended
     _, bundle = ground.files("edge-7")

@@ -127,7 +127,9 @@ class Fallback:
             second = self.lines[other]
             try:
                 reply = await second.send(asked(second, gone_s), timeout_s - gone_s)
-            except Unavailable:
+            except Expired:
+                raise
+            except LittoralError:
                 raise came from None
             # Refused for the moment over this one as well: then it is the server's word, and not the way's.
             if not isinstance(second.dialect.error(reply), Unavailable):

@@ -24,7 +24,7 @@ from littoral.serve.client.answer import ModelFacts, ServerFacts
 from littoral.serve.client.async_client import async_wire
 from littoral.serve.client.client import dialect_of
 from littoral.serve.client.http_dialect import HttpDialect
-from littoral.serve.client.tls import SYSTEM, ClientTls, http_context
+from littoral.serve.client.tls import SYSTEM, ClientTls, check_grpc, http_context
 from littoral.serve.client.wire import Ask, AsyncWire, Reply
 from littoral.serve.dataplane import BLOCKS
 from littoral.serve.fallback import Fallback, Line
@@ -176,9 +176,11 @@ def _lines(addresses: tuple[Address, ...], api_key: str | None, tls: ClientTls) 
     failure: LittoralError | None = None
     for address in addresses:
         try:
+            if len(addresses) > 1 and address.wire == "grpc" and address.tls:
+                check_grpc(tls)
             lines.append(_line(address, api_key, tls))
         except LittoralError as error:
-            if error.code != "extra_missing" or len(addresses) == 1:
+            if address.wire == "http" or len(addresses) == 1:
                 raise
             failure = failure or error
             _LOG.warning(f"{address.url} is left out. {error.message}")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from littoral.core.clock import ManualClock
-from littoral.core.errors import Denied, Expired, LittoralError, Unavailable
+from littoral.core.errors import Denied, Expired, Invalid, LittoralError, Unavailable
 from littoral.serve.client.http_dialect import HttpDialect
 from littoral.serve.client.wire import Ask, Reply
 from littoral.serve.fallback import PAUSE_S, PAUSE_S_MAX, STEADY_S, Fallback, Line
@@ -125,9 +125,10 @@ def test_a_request_whose_connection_fails_goes_out_once_more_over_the_next_addre
     ]
 
 
-def test_a_request_is_never_sent_a_third_time_and_what_failed_first_is_raised() -> None:
+@pytest.mark.parametrize("second", [away("connection_lost"), Invalid("tls_files_wrong", "It cannot be opened.")])
+def test_a_request_is_never_sent_a_third_time_and_what_failed_first_is_raised(second: LittoralError) -> None:
     # given a server that is away
-    stage = Stage([Wire(away()), Wire(away("connection_lost")), Wire()])
+    stage = Stage([Wire(away()), Wire(second), Wire()])
 
     # when it is asked
     with pytest.raises(Unavailable) as failed:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import sys
 
 import pytest
 
 from littoral.core.errors import Unavailable
+from littoral.serve.client.tls import ClientTls
 from littoral.serve.upstream import Upstream
 
 
@@ -38,3 +40,18 @@ def test_without_grpcio_and_another_address_it_is_an_error(text: str, monkeypatc
         Upstream(text)
 
     assert failed.value.code == "extra_missing"
+
+
+def test_a_site_whose_certificate_grpc_cannot_use_is_asked_over_https(caplog: pytest.LogCaptureFixture) -> None:
+    # given a site's own identity, which is a context and no files
+    identity = ClientTls(context=ssl.create_default_context())
+
+    # when its upstream has addresses of both kinds
+    with caplog.at_level(logging.INFO, "littoral"):
+        upstream = Upstream("grpcs://hub:8001,https://hub:8444", tls=identity)
+
+    # then only one is of use, and the log says why
+    assert upstream.addresses == (("https://hub:8444", True),)
+    assert [line.message for line in caplog.records] == [
+        "grpcs://hub:8001 is left out. grpc:// takes certificates as files, not as a context. Give files, or https://."
+    ]

@@ -48,12 +48,17 @@ def http_context(tls: ClientTls) -> ssl.SSLContext:
     return context
 
 
-def grpc_credentials(grpc: Any, tls: ClientTls) -> Any:
-    """The same for grpcio."""
+def check_grpc(tls: ClientTls) -> None:
+    """`Invalid` (`tls_files_wrong`) where gRPC cannot use it."""
     if tls.context is not None:
         raise Invalid(
             "tls_files_wrong", "grpc:// takes certificates as files, not as a context. Give files, or https://."
         )
+
+
+def grpc_credentials(grpc: Any, tls: ClientTls) -> Any:
+    """The same for grpcio."""
+    check_grpc(tls)
     chain = None if tls.cert_file is None else _content(tls.cert_file)
     key = chain if tls.key_file is None else _content(tls.key_file)
     return grpc.ssl_channel_credentials(None if tls.ca_file is None else _content(tls.ca_file), key, chain)

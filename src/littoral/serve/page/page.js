@@ -186,8 +186,10 @@ function links(last) {
   fill("links", names.map((upstream) => {
     const one = (name) => { const it = rows(last, name).find(([labels]) => is(labels, { upstream })); return it ? it[1] : NaN; };
     const now = rows(last, "upstream_breaker").find(([labels, value]) => labels.upstream === upstream && value === 1);
+    const used = rows(last, "upstream_address").find(([labels, value]) => labels.upstream === upstream && value === 1);
+    const over = used && used[0].address !== upstream ? `, asked over ${used[0].address}` : "";
     const it = make("div"), head = make("p"), rate = one("upstream_rate_bytes_per_second"), trip = one("upstream_round_trip_seconds"), age = one("upstream_estimate_age_seconds");
-    head.append(make("strong", upstream), " ", state(BREAKERS[now ? now[0].state : ""] || ["off", "unknown"]));
+    head.append(make("strong", upstream), " ", state(BREAKERS[now ? now[0].state : ""] || ["off", "unknown"]), over);
     const measured = Number.isFinite(rate) ? `${bits(rate)}, round trip ${short(trip * 1e3)} ms, measured ${short(age)} s ago` : "not measured yet";
     it.append(head, make("p", `${measured}; ${count(one("upstream_answers_total"))} of ${count(one("upstream_requests_total"))} calls answered`, "small dim"));
     return it;
