@@ -67,7 +67,7 @@ class Line:
     async def close(self) -> None:
         """Closes the connections, also those over which an answer is awaited."""
         wires = {*self._waiting, *(() if self._wire is None else (self._wire,))}
-        self._wire, self._waiting = None, {}
+        self._wire = None
         for wire in wires:
             await wire.close()
 
@@ -101,6 +101,7 @@ class Fallback:
         self._name = name
         self._clock = clock
         self._number = 0
+        self._changes = 0
 
     @property
     def in_use(self) -> Line:
@@ -114,7 +115,7 @@ class Fallback:
 
         `asked` words it for an address, with the seconds that are gone by then. Raises what a wire raises.
         """
-        began_s, number = self._clock.monotonic_s(), self._number
+        began_s, number, changes = self._clock.monotonic_s(), self._number, self._changes
         first = self.lines[number]
         came = await _sent(first, asked(first, 0.0), timeout_s)
         if isinstance(came, Reply):
@@ -131,8 +132,9 @@ class Fallback:
                 raise
             except LittoralError:
                 raise came from None
-            # Refused for the moment over this one as well: then it is the server's word, and not the way's.
-            if not isinstance(second.dialect.error(reply), Unavailable):
+            # Refused for the moment over this one as well: then it is the server's word, and not the way's. And what
+            # has changed meanwhile was found out later than this.
+            if self._changes == changes and not isinstance(second.dialect.error(reply), Unavailable):
                 self._use(other, came.message)
             return second, reply
         finally:
@@ -209,6 +211,7 @@ class Fallback:
         before, line = self.lines[self._number], self.lines[number]
         back = number < self._number
         self._number = number
+        self._changes += 1
         now_s = self._clock.monotonic_s()
         if back:
             line.taken_back(now_s=now_s)

@@ -351,3 +351,36 @@ def test_closing_closes_every_address() -> None:
     stage.run(stage.ways.close())
 
     assert [wire.closed for wire in stage.wires] == [1, 1, 0]
+
+
+def test_what_a_request_found_out_long_ago_does_not_undo_what_is_known_now() -> None:
+    # given a request that failed at the first address and takes a second at the other
+    stage = Stage([Wire(away()), Wire(takes_s=1.0)])
+
+    async def story() -> None:
+        asking = asyncio.ensure_future(stage.ask(timeout_s=10.0, useful_s=10.0))
+        await asyncio.sleep(0.2)
+        stage.wires[1].takes_s = 0.0
+
+        # when meanwhile another one changes over, and the first address is taken back
+        await stage.ask()
+        stage.wires[0].says = FINE
+        await stage.take_back()
+        await asking
+
+    stage.run(story())
+
+    # then it stays in use
+    assert stage.in_use == 0
+
+
+def test_who_is_still_answered_while_the_upstream_is_closed_is_not_disturbed() -> None:
+    stage = Stage([Wire(takes_s=1.0), Wire()])
+
+    async def story() -> Reply:
+        asking = asyncio.ensure_future(stage.ask(timeout_s=10.0))
+        await asyncio.sleep(0.1)
+        await stage.ways.close()
+        return await asking
+
+    assert stage.run(story()) == FINE
