@@ -30,6 +30,7 @@ from littoral.core.request import InferAnswer, InferRequest
 from littoral.plan.cascade import Calibration, CurvePoint, Gate
 from littoral.plan.cuts import LinkPrice, cheapest_cut
 from littoral.plan.table import Plan, PlanTable
+from littoral.runtime.crossing import Crossing
 from littoral.runtime.peer import Peer
 from littoral.runtime.ways import Asked, choose_way
 from unit.plan.worlds import Case, random_case
@@ -109,7 +110,7 @@ def choosing(lines: Lines) -> None:
     for count in (1, 3):
         peers = [known_peer(seed) for seed in range(count)]
         for name, rule in (("here or there", None), ("cascade", calibration())):
-            asked = Asked("big", 20.0, 47_000.0, 150.0, rule)
+            asked = Asked("big", 20.0, (Crossing(47_000.0),), 150.0, rule)
             way = choose_way(asked, peers)
             times = microseconds(lambda asked=asked, peers=peers: choose_way(asked, peers))
             write(lines, "choose", f"choose_way, {name}", times, upstreams=count, chosen=way.plan)

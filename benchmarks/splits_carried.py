@@ -25,6 +25,7 @@ from littoral.monitor.meters import Meters
 from littoral.net.shaper import ShapedLink
 from littoral.net.weather import Forecast, Weather
 from littoral.plan.table import Plan
+from littoral.runtime.crossing import Crossing
 from littoral.runtime.dividing import Dividing
 from littoral.runtime.parts import HEAD
 from littoral.runtime.peer import Peer
@@ -91,7 +92,7 @@ async def _run(subject: Subject, point: Point, cloud: tuple[str, int]) -> dict[s
 
         def turn(request: InferRequest) -> Turn:
             now_s = clock.monotonic_s()
-            return Turn(request, model, now_s, now_s + WAIT_S, weigh(request), (peer,), None, split=split)
+            return Turn(request, model, now_s, now_s + WAIT_S, (Crossing(weigh(request)),), (peer,), None, split=split)
 
         async def here(request: InferRequest) -> InferAnswer:
             begun = runtime.begin(request)

@@ -30,6 +30,7 @@ from littoral.model.repository import Repository
 from littoral.monitor.meters import Meters
 from littoral.net.shaper import ShapedLink
 from littoral.net.weather import Forecast, Weather
+from littoral.runtime.crossing import AGREEMENT_MIN
 from littoral.runtime.profiling import profile
 from littoral.runtime.runtime import Runtime
 from littoral.serve.dataplane import DataPlane
@@ -124,7 +125,14 @@ async def until(holds: Callable[[], object], *, seconds: float = 30.0) -> None:
 
 @asynccontextmanager
 async def divided_site(
-    folder: Path, name: str, upstream: str, *, cache: Path, slow: float = 6.0, models_bytes_max: int | None = None
+    folder: Path,
+    name: str,
+    upstream: str,
+    *,
+    cache: Path,
+    slow: float = 6.0,
+    models_bytes_max: int | None = None,
+    agreement_min: float = AGREEMENT_MIN,
 ) -> AsyncIterator[Site]:
     """An edge that has found its upstream and its profile."""
     clock, meters = RealClock(), Meters()
@@ -138,7 +146,7 @@ async def divided_site(
         runtime,
         repository,
         clock=clock,
-        bounds=Bounds(audit_share=0.0),
+        bounds=Bounds(audit_share=0.0, agreement_min=agreement_min),
         folders=(folder,),
         profiling=profiling,
     )

@@ -40,6 +40,7 @@ from littoral.model.manifest import (
     SignatureSection,
     TensorSection,
 )
+from littoral.model.tasks.recoding import JPEG
 from littoral.monitor.drift import SAMPLES_MIN, reference_of
 from littoral.monitor.meters import Family, Meters
 from littoral.net.desired import PollCounts
@@ -51,6 +52,7 @@ from littoral.plan.cascade import Calibration, CurvePoint, Gate
 from littoral.runtime.cascading import Cascade
 from littoral.runtime.dividing_meters import profile_families, split_families
 from littoral.runtime.drifting import ModelDrift, drift_families
+from littoral.runtime.packing import Form
 from littoral.runtime.peer import Peer
 from littoral.runtime.placed import Counts
 from littoral.runtime.placer import Placer
@@ -204,12 +206,13 @@ def busy_drift() -> ModelDrift:
 
 
 def busy_placer() -> Placer:
-    """A placer that has placed a request, knows a link and has a cascade."""
+    """A placer that has placed a request, knows a link, a cascade and a codec."""
     peer = Peer("cloud", None, clock=ManualClock())  # type: ignore[arg-type]
     peer.link_up.add(1000, 10, now_s=0)
     gate = Gate((0.0,) * 5, (0.0,) * 4, (1.0,) * 4)
     cascade = Cascade("big", Calibration(gate, (CurvePoint(0.5, 0.3, 0.01, 0.02),), 0.02, 0.95, 100), (peer,))
     placer = Placer(None, [peer], clock=ManualClock(), cascades={"m": cascade})  # type: ignore[arg-type]
+    placer.packing.forms["m"] = {JPEG: Form(JPEG, 0.01)}
     placer.counts["m"] = Counts({"local": 1}, {"upstream_late": 1})
     return placer
 

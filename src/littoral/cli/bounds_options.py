@@ -19,6 +19,7 @@ class BoundsGiven(TypedDict):
     upload_budget: float | None
     audit: float
     stand_by: bool
+    agreement: float
 
 
 bounds_options = grouped(
@@ -35,6 +36,13 @@ bounds_options = grouped(
         show_default=True,
         help="Begin runs here beside calls upstream where nobody wants the core; else for one in twenty.",
     ),
+    click.option(
+        "--agreement",
+        default="99%",
+        show_default=True,
+        type=Share(),
+        help="Answers that packing an input smaller for a link must leave as they are.",
+    ),
 )
 
 
@@ -42,4 +50,6 @@ def bounds_given(given: BoundsGiven) -> Bounds:
     """The bounds of a node."""
     from littoral.edge.settings import Bounds
 
-    return Bounds(given["max_escalation"], given["upload_budget"], given["audit"], given["stand_by"])
+    return Bounds(
+        given["max_escalation"], given["upload_budget"], given["audit"], given["stand_by"], given["agreement"]
+    )

@@ -54,8 +54,10 @@ def _row(candidate: dict[str, Any]) -> dict[str, object]:
 def _note(candidate: dict[str, Any]) -> str:
     if candidate.get("down"):
         return "down"
+    said = ""
     if candidate.get("in_time") is False:
-        return "too late"
-    if "escalates" in candidate:
-        return f"{candidate['escalates']:.0%} go up"
-    return ""
+        said = "too late"
+    elif "escalates" in candidate:
+        said = f"{candidate['escalates']:.0%} go up"
+    codec = candidate.get("codec", "")
+    return ", ".join(word for word in (said, codec and f"as {codec}") if word)

@@ -4,6 +4,7 @@ start by itself, so the agent applies it again."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,12 +21,16 @@ REVOKED = "revoked"
 
 def bounds_of(limits: Limits, bounds: Bounds) -> Bounds:
     """What was told, over the bounds that the site was started with."""
-    return Bounds(
-        bounds.escalation_share if limits.escalation_share is None else limits.escalation_share,
-        bounds.upload_bytes_per_hour if limits.upload_bytes_per_hour is None else limits.upload_bytes_per_hour,
-        bounds.audit_share if limits.audit_share is None else limits.audit_share,
-        bounds.stand_by,
+    return replace(
+        bounds,
+        escalation_share=_first(limits.escalation_share, bounds.escalation_share),
+        upload_bytes_per_hour=_first(limits.upload_bytes_per_hour, bounds.upload_bytes_per_hour),
+        audit_share=_first(limits.audit_share, bounds.audit_share),
     )
+
+
+def _first(told: float | None, otherwise: T) -> float | T:
+    return otherwise if told is None else told
 
 
 class RevokedApplier:

@@ -223,7 +223,9 @@ class Node:
         from littoral.model.profile_cache import ProfileCache, default_folder
 
         folder = self._settings.cache or default_folder()
-        profiling = Profiling(self._runtime, self._repository, ProfileCache(folder, machine=machine_name()))
+        cache = ProfileCache(folder, machine=machine_name())
+        agreement_min = self._settings.bounds.agreement_min
+        profiling = Profiling(self._runtime, self._repository, cache, agreement_min=agreement_min)
         self._meters.watch(profiling.families)
         return profiling
 

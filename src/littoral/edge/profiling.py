@@ -22,6 +22,8 @@ from littoral.model.profile_cache import ProfileCache
 from littoral.model.repository import ModelSource, Repository
 from littoral.monitor.log import log_of
 from littoral.monitor.meters import Family
+from littoral.runtime.crossing import AGREEMENT_MIN
+from littoral.runtime.cutting_beside import Order
 from littoral.runtime.dividing_meters import profile_families
 from littoral.runtime.profiling_beside import Failure, write_order
 from littoral.runtime.runtime import Runtime
@@ -60,7 +62,10 @@ class Profiling:
     `news` is set when some have come.
     """
 
-    def __init__(self, runtime: Runtime, repository: Repository, cache: ProfileCache) -> None:
+    def __init__(
+        self, runtime: Runtime, repository: Repository, cache: ProfileCache, *, agreement_min: float = AGREEMENT_MIN
+    ) -> None:
+        """`agreement_min`: the share of answers that a codec of a cut must leave as they are."""
         self.profiles: dict[str, Profile] = {}
         self.splits: dict[str, Splits] = {}
         self.news = asyncio.Event()
@@ -68,6 +73,7 @@ class Profiling:
         self._runtime = runtime
         self._repository = repository
         self._cache = cache
+        self._agreement_min = agreement_min
         self._known: dict[str, _Known] = {}
 
     async def run(self) -> None:
@@ -149,7 +155,7 @@ class Profiling:
     async def _has(self, profile: Profile) -> None:
         self.profiles[profile.digest] = profile
         try:
-            self.splits[profile.digest] = await _worked_out(profile)
+            self.splits[profile.digest] = await _worked_out(Order(profile, self._agreement_min))
         except LittoralError as error:
             _LOG.warning(f"Where a model may be cut is not known: {error.message}", code=error.code)
         self.news.set()
@@ -180,9 +186,9 @@ async def _measured(source: ModelSource, pictures: list[bytes]) -> Profile:
     raise Corrupt(failure.code, failure.message)
 
 
-async def _worked_out(profile: Profile) -> Splits:
+async def _worked_out(order: Order) -> Splits:
     """The rows that a profile offers, from a process of its own."""
-    given = msgspec.json.encode(profile)
+    given = msgspec.json.encode(order)
     status, said = await run_beside("littoral.runtime.cutting_beside", given, seconds_max=MEASURE_S_MAX)
     try:
         return splits_from(msgspec.json.decode(said, type=Cuts))

@@ -12,6 +12,7 @@ from littoral.core.request import InferAnswer
 from littoral.model import builtin
 from littoral.model.function import PythonOperator
 from littoral.monitor.tracing import Tracing
+from littoral.runtime.crossing import AGREEMENT_MIN
 from littoral.serve.client.tls import SYSTEM, ClientTls
 from littoral.serve.dataplane import Observer
 from littoral.serve.tls import Tls
@@ -28,12 +29,14 @@ class Bounds:
     """What may go up: a share of all requests, bytes an hour (None: no bound), a share of confident answers.
 
     `stand_by`: whether a run here may begin beside a call whenever nobody wants the core; else only one in twenty may.
+    `agreement_min`: the share of answers that packing an input smaller for a link must leave as they are.
     """
 
     escalation_share: float = 1.0
     upload_bytes_per_hour: float | None = None
     audit_share: float = 0.005
     stand_by: bool = True
+    agreement_min: float = AGREEMENT_MIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ class Matching:
         self._has: dict[str, frozenset[Key]] = {}
         self._away: set[str] = set()
         self._told: dict[tuple[str, ...], str] = {}
-        self.placer = Placer(runs, peers, clock=clock, stands_by=bounds.stand_by)
+        self.placer = Placer(runs, peers, clock=clock, stands_by=bounds.stand_by, agreement_min=bounds.agreement_min)
         self.dividing = Dividing(runtime, clock=clock)
         self.placer.dividing = self.dividing
         self._profiling = profiling
@@ -231,6 +231,9 @@ class Matching:
         self._has[upstream.url] = frozenset(has)
         upstream.digests = {name: digest for (name, _), digest in has.items() if digest}
         upstream.foreign = {name: one for name, one in upstream.foreign.items() if name in names}
+        peer = next(peer for peer in self.placer.peers if peer.name == upstream.url)
+        peer.as_tensors = frozenset(upstream.foreign)
+        peer.opens = frozenset(upstream.digests) if upstream.knows_blocks else frozenset()
 
     async def _match(self, upstream: Upstream, key: Key, model: Model | None) -> str | None:
         """The digest that an upstream tells of a model ("": it tells none) if it is the same model; else None."""

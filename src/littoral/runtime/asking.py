@@ -14,14 +14,15 @@ from functools import partial
 from typing import Any
 
 from littoral.core.clock import Clock
-from littoral.core.errors import LittoralError
-from littoral.core.request import InferAnswer
+from littoral.core.errors import Expired, Invalid, LittoralError
+from littoral.core.request import InferAnswer, InferRequest
 from littoral.runtime.cascading import Cascade, differs, for_big
 from littoral.runtime.corrections import Corrections
 from littoral.runtime.dividing import Dividing
 from littoral.runtime.lateness import Lateness
+from littoral.runtime.packing import Packing
 from littoral.runtime.peer import Peer
-from littoral.runtime.placed import Call, Counts, Turn, given_on, heard, word
+from littoral.runtime.placed import Call, Counts, Turn, given_on, heard, weigh, word
 from littoral.runtime.unawaited import Unawaited
 
 BESIDE_S = 2.0  # an audit or a look-out: nobody waits, yet a peer that takes longer is not well
@@ -32,11 +33,12 @@ IN_TIME_SHARE = 0.6  # an escalation that is less likely to be in time is not wo
 class Asking:
     """Used from one event loop only. `dividing`, where there is one, carries the calls of divided models."""
 
-    def __init__(self, *, clock: Clock) -> None:
+    def __init__(self, packing: Packing, *, clock: Clock) -> None:
         self.corrections = Corrections()
         self.counts: dict[str, Counts] = {}
         self.dividing: Dividing | None = None
         self.lateness = Lateness()
+        self._packing = packing
         self._clock = clock
         self._unawaited = Unawaited()
 
@@ -51,14 +53,14 @@ class Asking:
     def may_go_up(self, turn: Turn) -> tuple[Peer | None, str]:
         """The upstream to ask now, or why there is none; takes what it may cost from the allowances."""
         left_ms = self.left_s(turn) * 1e3
-        costs = [(peer.typical_ms(turn.target, turn.size_bytes), peer) for peer in turn.peers if peer.usable]
+        costs = [(peer.typical_ms(turn.target, turn.crossing(peer)), peer) for peer in turn.peers if peer.usable]
         if not costs:
             return None, "upstream_down" if all(peer.open for peer in turn.peers) else "upstream_busy"
         cost_ms, best = min(costs, key=lambda cost: cost[0])
-        if cost_ms > left_ms or best.within(turn.target, turn.size_bytes, left_ms) < IN_TIME_SHARE:
+        if cost_ms > left_ms or best.within(turn.target, turn.crossing(best), left_ms) < IN_TIME_SHARE:
             self.look_at(turn, best, partial(self._correct, turn, best))
             return None, "no_time"
-        refusal = self._may_send(turn)
+        refusal = self._may_send(turn, best)
         return (None, refusal) if refusal else (best, "")
 
     def call(self, turn: Turn, peer: Peer, *, useful_s: float | None = None) -> Call:
@@ -73,15 +75,7 @@ class Asking:
         if turn.split is not None and self.dividing is not None:
             divided = self.dividing.carry(turn, peer, turn.split, timeout_s=timeout_s, useful_s=useful_s)
             return self.own(turn, divided)
-        ask = peer.ask(
-            request,
-            timeout_s=timeout_s,
-            useful_s=useful_s,
-            late_s=turn.overdue_s(peer),
-            size_bytes=turn.size_bytes,
-            expects=turn.expects,
-        )
-        return self.own(turn, ask)
+        return self.own(turn, self._carry(turn, peer, request, timeout_s=timeout_s, useful_s=useful_s))
 
     def own(self, turn: Turn, work: Coroutine[Any, Any, InferAnswer]) -> Call:
         """Begins something that ends with its request, unless it is kept."""
@@ -100,7 +94,7 @@ class Asking:
 
     def try_again(self, turn: Turn, peer: Peer) -> None:
         """The trial of a peer that was left alone: a small call, or a request that has nothing to lose."""
-        rides = turn.in_vain and turn.asked is None and not self._unawaited.full and self._may_send(turn) == ""
+        rides = turn.in_vain and turn.asked is None and not self._unawaited.full and self._may_send(turn, peer) == ""
         if rides and peer.takes_trial():
             self._beside(turn, peer, lambda _: None, useful_s=self.left_s(turn))
         else:
@@ -110,7 +104,7 @@ class Asking:
         """Asks a peer about a request that it was not chosen for, if little is known of its link."""
         if peer.stale and peer.usable and turn.asked is None:
             peer.looked_out()
-            if self._may_send(turn) == "":
+            if self._may_send(turn, peer) == "":
                 self._beside(turn, peer, then)
 
     def audit(self, turn: Turn, cascade: Cascade, answer: InferAnswer) -> None:
@@ -124,11 +118,39 @@ class Asking:
         """Gives up on what nobody waits for."""
         await self._unawaited.close()
 
-    def _may_send(self, turn: Turn) -> str:
+    async def _carry(
+        self, turn: Turn, peer: Peer, request: InferRequest, *, timeout_s: float, useful_s: float
+    ) -> InferAnswer:
+        """The request over the link, packed first where that is quicker; what packing takes is none of the peer's."""
+        crossing, late_s = turn.crossing(peer), turn.overdue_s(peer)
+        size_bytes, took_s = crossing.size_bytes, 0.0
+        if crossing.codec:
+            started_s = self._clock.monotonic_s()
+            request, turn.codecs[peer.name] = await self._packing.packed(request, turn.model, crossing.codec)
+            size_bytes = weigh(request)
+            took_s = self._clock.monotonic_s() - started_s
+            if took_s >= useful_s:
+                raise Expired("deadline_passed", "Packing the picture took all the time there was.")
+        try:
+            return await peer.ask(
+                request,
+                timeout_s=timeout_s - took_s,
+                useful_s=useful_s - took_s,
+                late_s=late_s - took_s,
+                size_bytes=size_bytes,
+                expects=turn.expects,
+            )
+        except Invalid:
+            if crossing.opened:  # until it is asked anew what it has
+                peer.opens -= {turn.target}
+            raise
+
+    def _may_send(self, turn: Turn, peer: Peer) -> str:
         """Why a request may not leave as it came, by its own word or what its cascade is allowed; "" where it may."""
         if turn.pinned:
             return "must_stay"
-        return turn.cascade.may_send(turn.size_bytes, now_s=self._clock.monotonic_s()) if turn.cascade else ""
+        size_bytes, now_s = turn.crossing(peer).size_bytes, self._clock.monotonic_s()
+        return turn.cascade.may_send(size_bytes, now_s=now_s) if turn.cascade else ""
 
     def _beside(
         self, turn: Turn, peer: Peer, then: Callable[[InferAnswer], None], *, useful_s: float = BESIDE_S

@@ -22,6 +22,7 @@ from littoral.core.world import Link
 from littoral.monitor.log import log_of
 from littoral.net.breaker import Breaker, BreakerLimits, BreakerState
 from littoral.net.estimate import Likely, LinkEstimate, LinkEstimator
+from littoral.runtime.crossing import Crossing
 
 _LOG = log_of("runtime.peer")
 HOPS = "hops"
@@ -29,6 +30,7 @@ OWN_PARAMETERS = ("deadline_ms", "explain")  # of a request, not of its model: t
 LATE = "answer_late"  # what a caller raises whose own patience is over
 HOPS_MAX = 4
 BLOCK, DIGEST, PREPARE = "block", "digest", "prepare"
+INPUT = "input"  # the block before the first: all of the model runs there, and what crosses is its packed input
 TAIL_NOT_READY = "tail_not_ready"
 SHARE_MIN = 0.01  # a smaller part of a model tells nothing of the whole
 RECENT_MAX = 32
@@ -105,7 +107,11 @@ class Elsewhere:
 
 
 class Peer:
-    """One upstream server; used from the runtime's event loop only."""
+    """One upstream server; used from the runtime's event loop only.
+
+    `as_tensors`: models that it takes no pictures for, so that those are made into tensors on their way out. `opens`:
+    models that it has by digest, and whose packed inputs it can open.
+    """
 
     def __init__(self, name: str, caller: Caller, *, clock: Clock, chance: Random | None = None) -> None:
         self.name = name
@@ -113,6 +119,8 @@ class Peer:
         self.answered = 0
         self.bytes_up = 0
         self.waiting = 0
+        self.as_tensors: frozenset[str] = frozenset()
+        self.opens: frozenset[str] = frozenset()
         self._caller = caller
         self._clock = clock
         self.breaker = Breaker(LIMITS, chance or Random(name))
@@ -149,28 +157,41 @@ class Peer:
         round_trip_ms, ms_per_byte = self.link_up.line
         return Link(1.0 / ms_per_byte, 1.0 / ms_per_byte, round_trip_ms)
 
-    def typical_ms(self, model: str, size_bytes: float) -> float:
-        """What asking for a model usually takes, with this much to send."""
-        return self.link_up.expected_ms(size_bytes) + self.elsewhere(model).typical_ms
+    def quickest(self, crossings: Sequence[Crossing], model: str) -> Crossing:
+        """The way to cross that takes least now, of those that the peer can read; the first is as it came."""
+        if len(crossings) == 1:
+            return crossings[0]
+        packed = [one for one in crossings[1:] if (model in self.opens if one.opened else model not in self.as_tensors)]
+        return min((crossings[0], *packed), key=self.crossing_ms)
 
-    def cautious_ms(self, model: str, size_bytes: float) -> float:
+    def crossing_ms(self, crossing: Crossing) -> float:
+        """What packing and sending usually take."""
+        return crossing.pack_ms + self.link_up.expected_ms(crossing.size_bytes)
+
+    def typical_ms(self, model: str, crossing: Crossing) -> float:
+        """What asking for a model usually takes, with this to send."""
+        return self.crossing_ms(crossing) + self.elsewhere(model).typical_ms
+
+    def cautious_ms(self, model: str, crossing: Crossing) -> float:
         """What nine in ten such calls stay below."""
-        return self.link_up.quantile_ms(size_bytes, 0.9) + self.elsewhere(model).cautious_ms
+        crossing_ms = crossing.pack_ms + self.link_up.quantile_ms(crossing.size_bytes, 0.9)
+        return crossing_ms + self.elsewhere(model).cautious_ms
 
-    def hedge_after_ms(self, model: str, size_bytes: float) -> float:
+    def hedge_after_ms(self, model: str, crossing: Crossing) -> float:
         """After how long such a call takes longer than calls do, and a run here may compete with it.
 
         Of crossings the three in four count, and not the nine in ten: of a few known ones that is the worst but one.
         """
-        return HEDGE_AFTER * (self.link_up.quantile_ms(size_bytes, HEDGE_SHARE) + self.elsewhere(model).cautious_ms)
+        crossing_ms = self.link_up.quantile_ms(crossing.size_bytes, HEDGE_SHARE)
+        return crossing.pack_ms + HEDGE_AFTER * (crossing_ms + self.elsewhere(model).cautious_ms)
 
-    def likely(self, model: str, size_bytes: float) -> Likely:
+    def likely(self, model: str, crossing: Crossing) -> Likely:
         """What such a call may take."""
-        return self.link_up.likely(size_bytes, self.elsewhere(model).typical_ms)
+        return self.link_up.likely(crossing.size_bytes, crossing.pack_ms + self.elsewhere(model).typical_ms)
 
-    def within(self, model: str, size_bytes: float, limit_ms: float) -> float:
+    def within(self, model: str, crossing: Crossing, limit_ms: float) -> float:
         """The share of such calls that will be answered within a limit, as far as anybody can tell."""
-        return self.likely(model, size_bytes).within(limit_ms)
+        return self.likely(model, crossing).within(limit_ms)
 
     def elsewhere(self, model: str) -> Elsewhere:
         """What is known of a model there."""

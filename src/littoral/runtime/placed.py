@@ -14,6 +14,7 @@ from littoral.core.tensor import TensorSpec
 from littoral.model.model import Model
 from littoral.model.tasks.task import IMAGE
 from littoral.runtime.cascading import Cascade, as_asked, confidence_in
+from littoral.runtime.crossing import Crossing
 from littoral.runtime.peer import Peer
 from littoral.runtime.splits import Split
 from littoral.runtime.ways import CASCADE, OFFLOAD, SPLIT
@@ -32,19 +33,20 @@ _BLOCK = re.compile("b?(?:0|[1-9][0-9]{0,3})")
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """One request being placed; times are on this site's monotonic clock, `size_bytes` is what it weighs on a link.
+    """One request being placed; times are on this site's monotonic clock, `crossings` are the ways to cross a link.
 
     `calls` are what it has begun and not given away: they end with it. `route` is how it went, for the counters.
     `pinned`: so many blocks of the model must run here. `split`: where the model is cut, for the way it took.
     `confidence`: how far the gate trusts the little answer, once there is one. `in_vain`: a run here would be late as a
     rule. `asked`: the upstream that was asked beside the run here, and the call.
+    `codecs`: by upstream, what its input was packed by.
     """
 
     request: InferRequest
     model: Model
     arrived_s: float
     deadline_s: float
-    size_bytes: float
+    crossings: tuple[Crossing, ...]
     peers: Sequence[Peer]
     cascade: Cascade | None
     calls: set[Call] = field(default_factory=set)
@@ -55,6 +57,7 @@ class Turn:
     confidence: float = -inf
     in_vain: bool = False
     asked: tuple[Peer, Call] | None = None
+    codecs: dict[str, str] = field(default_factory=dict)
 
     @property
     def trusted(self) -> bool:
@@ -70,11 +73,15 @@ class Turn:
         """How long a call is awaited before a run here may compete with it; a head has used this site already."""
         if self.split is not None:
             return inf
-        return peer.hedge_after_ms(self.target, self.size_bytes) / 1e3
+        return peer.hedge_after_ms(self.target, self.crossing(peer)) / 1e3
 
     def overdue_s(self, peer: Peer) -> float:
         """After how long a call is rather lost than late, and the answer at hand is given."""
-        return OVERDUE * peer.cautious_ms(self.target, self.size_bytes) / 1e3
+        return OVERDUE * peer.cautious_ms(self.target, self.crossing(peer)) / 1e3
+
+    def crossing(self, peer: Peer) -> Crossing:
+        """How the request would best cross to a peer now."""
+        return peer.quickest(self.crossings, self.target)
 
     @property
     def plan(self) -> str:
@@ -197,6 +204,8 @@ def given_on(answer: InferAnswer, turn: Turn, peer: Peer) -> InferAnswer:
         parameters["confidence"] = min(_number(said["confidence"]), 1.0)
     if turn.split is not None:
         parameters |= {"block": turn.split.block, "codec": turn.split.codec}
+    elif turn.codecs.get(peer.name):
+        parameters["codec"] = turn.codecs[peer.name]
     if turn.cascade is not None:
         parameters["answered_by"] = turn.target
     elif _text(said.get("answered_by")):

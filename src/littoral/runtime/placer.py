@@ -22,8 +22,10 @@ from littoral.runtime.admission import budget_of
 from littoral.runtime.asking import Asking
 from littoral.runtime.cascading import Cascade, for_gate
 from littoral.runtime.corrections import Corrections
+from littoral.runtime.crossing import AGREEMENT_MIN
 from littoral.runtime.dividing import Dividing
 from littoral.runtime.local_runs import LocalRuns
+from littoral.runtime.packing import Packing
 from littoral.runtime.peer import Peer, check_hops
 from littoral.runtime.placed import (
     Call,
@@ -58,11 +60,13 @@ class Placer:
         clock: Clock,
         cascades: Mapping[str, Cascade] | None = None,
         stands_by: bool = True,
+        agreement_min: float = AGREEMENT_MIN,
         chance: Random | None = None,
     ) -> None:
         """`cascades` are by the little model's name; other models are offloaded to upstreams that have them.
 
         `stands_by`: a run here may begin beside a call whenever nobody wants the core, and not for one in twenty only.
+        `agreement_min`: the share of answers that a smaller form of a picture must leave as they are.
         """
         self.cascades: dict[str, Cascade] = dict(cascades or {})
         self.shared: dict[str, tuple[Peer, ...]] = {}
@@ -72,7 +76,8 @@ class Placer:
         self._chance = chance or Random()
         self._stands_by = stands_by
         self._hedges = ShareAllowance(HEDGE_SHARE)
-        self._asking = Asking(clock=clock)
+        self.packing = Packing(runtime, clock=clock, agreement_min=agreement_min)
+        self._asking = Asking(self.packing, clock=clock)
         self._away = 0  # requests that wait for an upstream and may need a run here after all
 
     @property
@@ -113,13 +118,15 @@ class Placer:
         arrived_s = self._clock.monotonic_s()
         deadline_s = arrived_s + budget_of(request, model.manifest.run.deadline_ms / 1e3)
         peers = cascade.peers if cascade is not None else self.shared[name]
-        turn = Turn(request, model, arrived_s, deadline_s, weigh(request), peers, cascade, pinned=pinned)
+        crossings = self.packing.crossings(request, model, weigh(request), lossy=cascade is None)
+        turn = Turn(request, model, arrived_s, deadline_s, crossings, peers, cascade, pinned=pinned)
         task = asyncio.get_running_loop().create_task(self._answer(turn))
         task.add_done_callback(partial(self._ended, turn))
         return task
 
     async def close(self) -> None:
         """Gives up on late answers and ends the connections to the upstreams."""
+        await self.packing.close()
         await self._asking.close()
         for peer in self.peers:
             await peer.close()
@@ -129,6 +136,8 @@ class Placer:
         for call in turn.calls:
             call.cancel()
         self._asking.counted(turn.request.model).tell(turn, task)
+        if good(task):
+            self.packing.ended(turn)
 
     async def _answer(self, turn: Turn) -> InferAnswer:
         """One request on its way; the deadline counts from its arrival."""
@@ -164,7 +173,7 @@ class Placer:
         asked = Asked(
             turn.target,
             typical_ms,
-            turn.size_bytes,
+            turn.crossings,
             self._asking.left_s(turn) * 1e3,
             cascade.calibration if cascade else None,
             offload=cascade is None or not cascade.bounded,

@@ -18,9 +18,9 @@ from littoral.model.profile import BoundaryProfile, Profile, check_same_model
 from littoral.plan.sweep import Found, Places, winners
 from littoral.plan.table import Plan, PlanTable, within_limits
 from littoral.plan.usage import Resources, Row, usage_row
+from littoral.runtime.crossing import AGREEMENT_MIN
 
 CUTS_MAX = 3
-AGREEMENT_MIN = 0.99
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from littoral.monitor.meters import Family
 from littoral.net.breaker import BreakerState
 from littoral.net.estimate import LinkEstimate
+from littoral.runtime.packing import Packing
 from littoral.runtime.peer import Peer
 from littoral.runtime.placer import Placer
 
-_MODEL, _UPSTREAM = ("model",), ("upstream",)
+_MODEL, _UPSTREAM, _CODEC = ("model",), ("upstream",), ("model", "codec")
 
 
 def families(placer: Placer) -> Iterator[Family]:
@@ -37,6 +38,7 @@ def families(placer: Placer) -> Iterator[Family]:
     late = [((name,), one.corrections) for name, one in counts]
     yield Family("corrections", "Answers of upstreams that came after their request's.", _MODEL, late, counts=True)
     yield from _cascades(placer)
+    yield from _packing(placer.packing)
     yield from _upstreams(placer.peers, {peer.name: peer.known() for peer in placer.peers})
 
 
@@ -48,6 +50,21 @@ def _cascades(placer: Placer) -> Iterator[Family]:
     yield Family("audits_different", "Audits where the big model answered otherwise.", _MODEL, otherwise, counts=True)
     holds = [((name,), float(one.promise_holds)) for name, one in cascades]
     yield Family("promise_holds", "1 while the audits do not contradict the cascade's promise, else 0.", _MODEL, holds)
+
+
+def _packing(packing: Packing) -> Iterator[Family]:
+    """What packing inputs saves, and what it does to the answers."""
+    forms = list(packing.all_forms())
+    packed = [((model, form.name), form.packed) for model, form in forms]
+    yield Family("inputs_packed", "Inputs that crossed packed.", _CODEC, packed, counts=True)
+    saved = [((model, form.name), form.saved_bytes) for model, form in forms]
+    yield Family("inputs_saved_bytes", "Bytes that packing has saved.", _CODEC, saved, counts=True)
+    tries = [((model, form.name), len(form.tries)) for model, form in forms]
+    yield Family("codec_tries", "Recent pictures that were answered here packed and as they came.", _CODEC, tries)
+    changed = [((model, form.name), sum(form.tries)) for model, form in forms]
+    yield Family("codec_changes", "Of those, the ones whose answer the packing changed.", _CODEC, changed)
+    offered = [((model, form.name), float(form.known and (form.lossless or form.fits))) for model, form in forms]
+    yield Family("codec_offered", "1 for a codec that a crossing may take, else 0.", _CODEC, offered)
 
 
 def _upstreams(peers: Sequence[Peer], known: dict[str, LinkEstimate]) -> Iterator[Family]:

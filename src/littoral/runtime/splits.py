@@ -19,6 +19,7 @@ from littoral.model.profile import BoundaryProfile, Profile
 from littoral.plan.prices import prices
 from littoral.plan.table import Plan, PlanTable
 from littoral.plan.usage import Resources, Row
+from littoral.runtime.crossing import AGREEMENT_MIN
 from littoral.runtime.peer import Peer
 from littoral.runtime.placing import CUTS_MAX, Limits, place
 
@@ -134,10 +135,11 @@ def splits_of(profile: Profile) -> Splits:
     return splits_from(cuts_of(profile))
 
 
-def cuts_of(profile: Profile) -> Cuts:
+def cuts_of(profile: Profile, *, agreement_min: float = AGREEMENT_MIN) -> Cuts:
     """Cuts that win in some world, and those that win where the input must stay; long work on a slow machine.
 
-    A profile of inputs that were not real says nothing about what a lossy codec does to the answers.
+    A codec is offered that leaves at least `agreement_min` of the answers as they are. A profile of inputs that were
+    not real says nothing about what a lossy one does to them.
     """
     if not profile.inputs_real:
         profile = msgspec.structs.replace(profile, boundaries=[_lossless(one) for one in profile.boundaries])
@@ -148,8 +150,9 @@ def cuts_of(profile: Profile) -> Cuts:
     found: dict[tuple[str, str], tuple[Split, Row]] = {}
     cuts: set[str] = set()
     for stays in ("", "input"):
+        limits = Limits(stays=stays, agreement_min=agreement_min, cuts_max=CUTS_MAX - len(cuts))
         try:
-            table = place(measured, Limits(stays=stays, cuts_max=CUTS_MAX - len(cuts))).table
+            table = place(measured, limits).table
         except LittoralError:  # a model that no limit leaves a way for has no split either
             continue
         for plan, row in zip(table.plans, table.usage, strict=True):

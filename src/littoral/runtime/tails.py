@@ -2,7 +2,8 @@
 
 It is the protocol's own `infer` with three parameters: `block` (the last block that ran elsewhere), `digest` (of the
 model that made the activation) and, for pictures, `frame`. Its one input is `activation`, packed by `net/codec`. With
-`prepare` nothing is run: the tail is opened, and the answer says that it stands ready.
+`prepare` nothing is run: the tail is opened, and the answer says that it stands ready. The block `input` stands before
+the first one: the whole model runs, and the activation is its packed input.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from littoral.runtime.answers import parameters_of
 from littoral.runtime.halves import ACTIVATION, CODEC, FRAME, unpack_activation
 from littoral.runtime.lane import Lane
 from littoral.runtime.parts import TAIL, Parts
-from littoral.runtime.peer import BLOCK, DIGEST, PREPARE
+from littoral.runtime.peer import BLOCK, DIGEST, INPUT, PREPARE
 from littoral.runtime.runtime import Runtime
 
 PLAN = "tail"
@@ -52,11 +53,14 @@ class Tails:
                 "half of another. Serve the same file on both sites.",
                 model=model.name,
             )
-        work = self._prepare if request.parameters.get(PREPARE) is True else self._answer
+        work = self._whole if block == INPUT else self._answer
+        if request.parameters.get(PREPARE) is True:
+            work = self._prepare
         return asyncio.get_running_loop().create_task(work(request, model, block))
 
     async def _prepare(self, request: InferRequest, model: Model, block: str) -> InferAnswer:
-        await self._parts.open(model, block, TAIL)
+        if block != INPUT:
+            await self._parts.open(model, block, TAIL)
         return InferAnswer(model.name, model.version, (), request.id, self._said(model, block, {PREPARE: True}))
 
     async def _answer(self, request: InferRequest, model: Model, block: str) -> InferAnswer:
@@ -67,15 +71,27 @@ class Tails:
                 "tail_not_ready", f"The tail of {model.name!r} after {block[:40]} is being opened. Ask again."
             )
         packed = _activation(request)
-        parameters = {name: value for name, value in request.parameters.items() if name not in _OURS}
-        if FRAME in parameters:
+        if FRAME in request.parameters:
             given = Tensor(IMAGE.name, IMAGE.datatype, packed)
         else:
             spec = self._parts.spec(lane)
             array = await asyncio.to_thread(unpack_activation, packed.reshape(-1)[0], spec)
             given = Tensor(spec.name, spec.datatype, array)
-        inner = replace(request, model=lane.name, version=lane.version, inputs=(given,), parameters=parameters)
-        begun = self._runtime.begin(inner)
+        inner = replace(request, model=lane.name, version=lane.version, inputs=(given,))
+        return await self._run(inner, model, block)
+
+    async def _whole(self, request: InferRequest, model: Model, block: str) -> InferAnswer:
+        """All of the model, its input having crossed packed."""
+        if len(model.inputs) != 1:
+            raise Invalid("inputs_wrong", f"Model {model.name!r} takes several inputs. Send them as they are.")
+        spec = model.inputs[0]
+        array = await asyncio.to_thread(unpack_activation, _activation(request).reshape(-1)[0], spec)
+        return await self._run(replace(request, inputs=(Tensor(spec.name, spec.datatype, array),)), model, block)
+
+    async def _run(self, inner: InferRequest, model: Model, block: str) -> InferAnswer:
+        """Runs what was unpacked, and answers as the model itself."""
+        parameters = {name: value for name, value in inner.parameters.items() if name not in _OURS}
+        begun = self._runtime.begin(replace(inner, parameters=parameters))
         answer = begun if isinstance(begun, InferAnswer) else await begun
         told = self._said(model, block, answer.parameters)
         return replace(answer, model=model.name, version=model.version, parameters=told)

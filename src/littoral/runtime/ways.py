@@ -19,6 +19,7 @@ from operator import mul
 from littoral.core.graph import Edge, Gate, Operator, Workload
 from littoral.plan.cascade import Calibration, CurvePoint
 from littoral.plan.usage import Resources, usage_row
+from littoral.runtime.crossing import Crossing
 from littoral.runtime.peer import Peer
 from littoral.runtime.splits import Split
 
@@ -26,6 +27,7 @@ LOCAL, CASCADE, OFFLOAD, SPLIT = "local", "cascade", "offload", "split"
 DIVIDEND = 1.02  # what answers better (a more careful threshold, the big model alone) may cost this much more
 EVEN_SHARE = 0.5  # of calls in time: less is no hope
 RESOURCES = Resources(2).names(("here", "there"))
+UP = Resources(2).up(0)
 ONE_RUN = ({"little": 1.0, "big": 1.0}, {"little": 1.0, "big": 1.0})
 
 
@@ -48,7 +50,7 @@ class Asked:
     """One request as the choice sees it.
 
     `target` is the model's name upstream. `local_ms` is what a run here usually takes (inf where the model is not
-    here), `size_bytes` what the request weighs on a link, `deadline_ms` what is left. An upstream that has not answered
+    here), `crossings` are the ways to cross a link, `deadline_ms` is what is left. An upstream that has not answered
     after `patience_ms` is answered for by a run here. If such a double run may be `hedged`, it begins when a call takes
     longer than calls do, and the upstream may still win. With a `calibration`, "here alone" keeps no promise and is
     taken only when nothing else can be.
@@ -56,7 +58,7 @@ class Asked:
 
     target: str
     local_ms: float
-    size_bytes: float
+    crossings: tuple[Crossing, ...]
     deadline_ms: float
     calibration: Calibration | None = None
     offload: bool = True
@@ -95,12 +97,13 @@ def choose_way(asked: Asked, peers: Sequence[Peer]) -> Way:
 
 @dataclass(slots=True)
 class _Table:
-    """The plans that ask one upstream, priced now: each with its row and its cost.
+    """The plans that ask one upstream, priced now: each with its row and its cost, and how the input crosses.
 
     `late_ms` is what each costs beyond its price since some calls are late: a run here stands in for a request, and
     what is left of the time is lost on a doubtful answer.
     """
 
+    crossing: Crossing
     rows: tuple[tuple[str, tuple[float, ...]], ...]
     prices: tuple[float, ...]
     costs_ms: list[float]
@@ -127,12 +130,18 @@ def explain_ways(asked: Asked, peers: Sequence[Peer], chosen: Way, *, more: Sequ
                 if share > 0
             }
             terms["calls that are late"] = round(table.late_ms[name], 3)
+            crossing = table.crossing
+            if crossing.codec:
+                terms["pack here"] = round(used[-1] * crossing.pack_ms, 3)
+                terms[RESOURCES[-1]] = round(used[-1] * (table.prices[-1] - crossing.pack_ms), 3)
             row: dict[str, object] = {
                 "plan": name,
                 "upstream": peer.name,
                 "cost_ms": round(cost_ms, 3),
                 "chosen": name == chosen.plan and peer is chosen.peer,
                 "terms": terms,
+                "codec": crossing.codec,
+                "kb_up": round(used[UP] * crossing.size_bytes / 1e3, 3),
             }
             if name == OFFLOAD:
                 row["in_time"] = table.in_time
@@ -150,14 +159,15 @@ def _table(peer: Peer, asked: Asked) -> _Table | None:
     """The plans that use this upstream, or None where it is down."""
     if not peer.usable:
         return None
-    likely = peer.likely(asked.target, asked.size_bytes)
+    crossing = peer.quickest(asked.crossings, asked.target)
+    likely = peer.likely(asked.target, crossing)
     usual_ms = likely.beyond_ms + likely.crossing_ms
     point = None if asked.calibration is None else _point(asked, asked.calibration, usual_ms)
     rows = rows_of(None if point is None else point.pass_rate, asked.offload)[1:]
-    priced = _prices(asked, peer.link_up.line, likely.beyond_ms)
+    priced = _prices(asked, crossing, peer.link_up.line, likely.beyond_ms - crossing.pack_ms)
     patience_ms = asked.patience_ms
     if asked.hedged:
-        patience_ms = min(patience_ms, peer.hedge_after_ms(asked.target, asked.size_bytes))
+        patience_ms = min(patience_ms, peer.hedge_after_ms(asked.target, crossing))
     late_ms = {OFFLOAD: likely.mean_ms(patience_ms, partial(asked.waiting_ms, patience_ms)) - usual_ms}
     if point is not None:
         left_ms = max(asked.deadline_ms - asked.local_ms, 0.0)
@@ -166,7 +176,7 @@ def _table(peer: Peer, asked: Asked) -> _Table | None:
     limit_ms = asked.deadline_ms if asked.hedged or point is None else asked.patience_ms
     share = likely.within(limit_ms)
     in_time = share >= EVEN_SHARE or (asked.in_vain and (share > 0 or not peer.link_up.samples))
-    return _Table(rows, priced, costs_ms, point, late_ms, in_time)
+    return _Table(crossing, rows, priced, costs_ms, point, late_ms, in_time)
 
 
 def _on(peer: Peer, asked: Asked) -> Way | None:
@@ -184,14 +194,17 @@ def _on(peer: Peer, asked: Asked) -> Way | None:
     return Way(best, peer, table.point.threshold if best == CASCADE and table.point is not None else -inf, least_ms)
 
 
-def _prices(asked: Asked, line: tuple[float, float], there_ms: float) -> tuple[float, ...]:
+def _prices(asked: Asked, crossing: Crossing, line: tuple[float, float], there_ms: float) -> tuple[float, ...]:
     """Prices of a run here, a run there, a wait at either (in the runs' own), a picture up, one back and a trip.
+
+    A trip is with the packing of what crosses.
 
     They are what `plan.prices` makes of such a world, without the world: this is asked for every request.
     """
     round_trip_ms, ms_per_byte = line
-    picture_ms = max(asked.size_bytes, 1.0) * ms_per_byte
-    return (asked.local_ms, there_ms, 0.0, 0.0, picture_ms, picture_ms, round_trip_ms)
+    picture_ms = max(crossing.size_bytes, 1.0) * ms_per_byte
+    trip_ms = round_trip_ms + crossing.pack_ms
+    return (asked.local_ms, there_ms, 0.0, 0.0, picture_ms, picture_ms, trip_ms)
 
 
 @lru_cache(maxsize=256)

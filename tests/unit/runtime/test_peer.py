@@ -16,6 +16,7 @@ from littoral.core.errors import Corrupt, Expired, Invalid, LittoralError, Overl
 from littoral.core.request import InferAnswer, InferRequest, Parameter
 from littoral.core.tensor import Tensor, TensorSpec
 from littoral.net.breaker import BreakerState
+from littoral.runtime.crossing import Crossing
 from littoral.runtime.peer import HOPS, HOPS_MAX, WAITING_MAX, Peer, check_hops
 from littoral.testing.simulated_time import run_simulated
 
@@ -197,7 +198,7 @@ def test_times_that_cannot_be_true_are_not_learnt(compute_ms: Parameter) -> None
             await ask(peer)
 
     peer = told(Caller(takes_s=0.05, says=lambda request: answer_to(request, compute_ms=compute_ms)), calls)
-    assert peer.typical_ms("m", 1000) == pytest.approx(50, rel=0.05)
+    assert peer.typical_ms("m", Crossing(1000)) == pytest.approx(50, rel=0.05)
 
 
 def test_what_an_outage_held_up_is_forgotten_once_the_peer_is_back() -> None:
@@ -210,7 +211,7 @@ def test_what_an_outage_held_up_is_forgotten_once_the_peer_is_back() -> None:
         caller.takes_s = 5.0
         await asyncio.gather(*(ask(peer) for _ in range(12)))
         assert peer.open
-        during_ms = peer.typical_ms("m", 1000)
+        during_ms = peer.typical_ms("m", Crossing(1000))
         assert during_ms > 150
 
         # when the trial goes well
@@ -219,7 +220,7 @@ def test_what_an_outage_held_up_is_forgotten_once_the_peer_is_back() -> None:
 
         # then it is worth asking again
         assert not peer.open
-        assert peer.typical_ms("m", 1000) < during_ms / 2
+        assert peer.typical_ms("m", Crossing(1000)) < during_ms / 2
 
     told(caller, outage)
 
@@ -237,7 +238,7 @@ def test_after_a_late_answer_the_link_is_looked_at_and_what_held_it_up_is_forgot
         caller.takes_s = 1.0
         for _ in range(4):
             await ask(peer, late_s=2.0)
-        doubted, expected_ms = peer.stale, peer.typical_ms("m", 1000)
+        doubted, expected_ms = peer.stale, peer.typical_ms("m", Crossing(1000))
         caller.takes_s = 0.01
         await ask(peer)
 
@@ -245,7 +246,7 @@ def test_after_a_late_answer_the_link_is_looked_at_and_what_held_it_up_is_forgot
         assert not in_use
         assert doubted
         assert expected_ms > 25
-        assert peer.typical_ms("m", 1000) == pytest.approx(10, abs=1)
+        assert peer.typical_ms("m", Crossing(1000)) == pytest.approx(10, abs=1)
 
     told(caller, held_up)
 
@@ -289,6 +290,26 @@ def test_a_link_that_became_slow_stays_known_as_slow() -> None:
         await ask(peer)
 
         # then nobody expects it to be quick
-        assert peer.typical_ms("m", 1000) > 500
+        assert peer.typical_ms("m", Crossing(1000)) > 500
 
     told(caller, slow)
+
+
+def test_a_request_crosses_in_the_quickest_way_that_the_peer_can_read() -> None:
+    # given a link of 1,000 bytes a millisecond, and ways to cross it
+    peer = Peer("cloud", Caller(), clock=ManualClock())
+    for size in (1000, 20_000, 50_000) * 10:
+        peer.link_up.add(size, 10 + size / 1000, now_s=0.0)
+    as_it_came, picture = Crossing(100_000), Crossing(40_000, "webp-lossless", 20.0)
+    tensor, slow = Crossing(30_000, "raw+zstd", 20.0, opened=True), Crossing(10_000, "jpeg", 500.0)
+    ways = (as_it_came, picture, tensor, slow)
+
+    # when it reads pictures, when it also has the model by digest, and when it takes tensors only
+    plain = peer.quickest(ways, "m")
+    peer.opens = frozenset({"m"})
+    opening = peer.quickest(ways, "m")
+    peer.opens, peer.as_tensors = frozenset(), frozenset({"m"})
+    foreign = peer.quickest(ways, "m")
+
+    # then it is sent what it can read, and packing counts for what it takes
+    assert (plain, opening, foreign) == (picture, tensor, as_it_came)

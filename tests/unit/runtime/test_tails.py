@@ -129,6 +129,29 @@ async def test_a_tail_takes_tensors_too_and_answers_with_the_models_own_outputs(
     np.testing.assert_allclose(divided.output(name).array, whole.output(name).array, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("codec", ["raw", "raw+zstd"])
+async def test_before_the_first_block_the_whole_model_runs_on_its_packed_input(codec: str) -> None:
+    # given a tensor as the model takes it
+    async with site() as runtime:
+        tails, model = Tails(runtime, runtime.parts), model_of(runtime)
+        spec = model.inputs[0]
+        array = np.random.default_rng(4).random((2, *spec.shape[1:]), dtype=np.float32)
+        asked = InferRequest(BIG, (Tensor(spec.name, spec.datatype, array),), budget_ms=60_000)
+
+        # when it comes packed
+        packed = Tensor(ACTIVATION, "BYTES", bytes_array([pack(array, codec)]))
+        parameters = {"block": "input", "digest": model.digest}
+        came = await answer(tails.begin(replace(asked, inputs=(packed,), parameters=parameters)))
+        whole = await answer(runtime.begin(asked))
+
+        # then the answer is the very same, nothing had to be opened for it, and who asks is told that it is ready
+        assert (await ready(runtime, tails, "input")).parameters["prepare"] is True
+        assert runtime.parts.find(model, "input", TAIL) is None
+    for output in whole.outputs:
+        np.testing.assert_array_equal(came.output(output.name).array, output.array)
+    assert (came.model, came.parameters["block"]) == (BIG, "input")
+
+
 async def test_half_of_one_model_never_meets_half_of_another() -> None:
     async with site() as runtime:
         ask = await crossed(runtime, PICTURES[0], "b4")
@@ -165,14 +188,17 @@ LIES = [
 ]
 
 
+@pytest.mark.parametrize("block", ["b4", "input"])
 @pytest.mark.parametrize(("lie", "code"), LIES)
-async def test_an_activation_that_does_not_belong_there_is_refused_before_it_runs(lie: Tensor, code: str) -> None:
+async def test_an_activation_that_does_not_belong_there_is_refused_before_it_runs(
+    lie: Tensor, code: str, block: str
+) -> None:
     async with site() as runtime:
         tails = Tails(runtime, runtime.parts)
-        await ready(runtime, tails, "b4")
+        await ready(runtime, tails, block)
         ask = await crossed(runtime, PICTURES[0], "b4")
         with pytest.raises(Invalid) as refused:
-            await answer(tails.begin(replace(ask, inputs=(lie,))))
+            await answer(tails.begin(replace(ask, inputs=(lie,), parameters={**ask.parameters, "block": block})))
     assert refused.value.code == code
 
 

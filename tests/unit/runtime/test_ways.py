@@ -13,6 +13,7 @@ from littoral.core.clock import ManualClock
 from littoral.core.world import Link, Site, World
 from littoral.plan.cascade import Calibration, CurvePoint, Gate
 from littoral.plan.prices import prices
+from littoral.runtime.crossing import Crossing
 from littoral.runtime.peer import Peer
 from littoral.runtime.ways import CASCADE, LOCAL, OFFLOAD, Asked, Way, choose_way, explain_ways, rows_of
 
@@ -48,7 +49,7 @@ def down() -> Peer:
 
 
 def asked(local_ms: float, *, deadline_ms: float = 200.0, calibrated: bool = False, offload: bool = True) -> Asked:
-    return Asked("big", local_ms, 10_000, deadline_ms, PROMISE if calibrated else None, offload)
+    return Asked("big", local_ms, (Crossing(10_000),), deadline_ms, PROMISE if calibrated else None, offload)
 
 
 def test_the_cheaper_place_wins() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -114,6 +114,22 @@ class Picture:
         array = np.frombuffer(packed, np.uint8).reshape(plain.height, plain.width, channels)
         return Pixels(array, shrink_x, shrink_y)
 
+    def packed(self, kind: str, how: Mapping[str, Any]) -> bytes:
+        """The whole picture, in 8-bit RGB or grey as `decode` sees it, as "JPEG" or "WEBP". Called in its place.
+
+        Raises `Invalid`: `image_unreadable`, and `codec_unfit` where that format has no room for the picture.
+        """
+        _writers()
+        with _mapped():
+            self.image.load()
+            plain = _plain(self.image, grey=False)
+        out = BytesIO()
+        try:
+            plain.save(out, kind, **how)
+        except (OSError, ValueError) as error:  # WebP ends at 16,383 pixels a side, JPEG at 65,535
+            raise Invalid("codec_unfit", f"The picture does not fit {kind}: {error}. Send it as it is.") from error
+        return out.getvalue()
+
 
 def open_picture(encoded: bytes) -> Picture:
     """Reads the header.
@@ -131,6 +147,12 @@ def open_picture(encoded: bytes) -> Picture:
 def _quiet() -> None:
     """Pillow warns about callers' bytes, in as many words as there are damages: nobody here could act on it."""
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+
+@cache
+def _writers() -> None:
+    """Makes the two formats known that pictures are packed as; without, Pillow would load every one that it has."""
+    from PIL import JpegImagePlugin, WebPImagePlugin  # noqa: F401
 
 
 @contextmanager
@@ -166,7 +188,7 @@ def _open(encoded: bytes) -> ImageFile:
 
         return PngImageFile(stream)
     if encoded.startswith(b"RIFF") and encoded[8:12] == b"WEBP":
-        _check_size(_webp_size(encoded), PIXEL_COUNT_MAX // _WEBP_COPIES)
+        _check_size(webp_size(encoded), PIXEL_COUNT_MAX // _WEBP_COPIES)
         from PIL.WebPImagePlugin import WebPImageFile
 
         return WebPImageFile(stream)
@@ -177,7 +199,7 @@ def _open(encoded: bytes) -> ImageFile:
     raise ValueError("the first bytes are no picture's")
 
 
-def _webp_size(encoded: bytes) -> tuple[int, int]:
+def webp_size(encoded: bytes) -> tuple[int, int]:
     """Width and height from a WebP header (RFC 9649), because its reader allocates them as it opens."""
     kind = encoded[12:16]
     if kind == b"VP8X":
