@@ -116,23 +116,28 @@ def lay_out(names: Sequence[str], repository: Path) -> Path:
     return repository
 
 
-def open_pair(folder: Path, *, pictures_max: int | None = None, runs: int = 2) -> Pair:
-    """Both models over the pictures; each picture `runs` times through each, turn by turn."""
-    repository = Repository([lay_out((LITTLE, BIG), folder)])
-    little, big = (open_model(repository.find(name)[-1]) for name in (LITTLE, BIG))
+def labelled(pictures_max: int | None = None) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """The pictures, evenly chosen where not all are wanted, and what each of them shows."""
     home = data_home() / "imagenet1k"
     labels = (home / "imagenet_labels_1001.txt").read_text().splitlines()[1:]
     rows = list(csv.DictReader((home / "labels.csv").open()))
     step = max(1, len(rows) // pictures_max) if pictures_max else 1
     rows = rows[::step][:pictures_max]
     pictures = tuple((home / "images" / row["file"]).read_bytes() for row in rows)
+    return pictures, tuple(labels[int(row["class_index"])].encode() for row in rows)
+
+
+def open_pair(folder: Path, *, pictures_max: int | None = None, runs: int = 2) -> Pair:
+    """Both models over the pictures; each picture `runs` times through each, turn by turn."""
+    repository = Repository([lay_out((LITTLE, BIG), folder)])
+    little, big = (open_model(repository.find(name)[-1]) for name in (LITTLE, BIG))
+    pictures, truths = labelled(pictures_max)
     seen: dict[str, list[Seen]] = {LITTLE: [], BIG: []}
     for picture in pictures:
         for model in (little, big):
             seen[model.name].append(_see(model, picture, runs))
     for name, times in seen.items():
         seen[name] = _without_hiccups(times)
-    truths = tuple(labels[int(row["class_index"])].encode() for row in rows)
     return Pair(little, big, pictures, truths, tuple(seen[LITTLE]), tuple(seen[BIG]))
 
 
