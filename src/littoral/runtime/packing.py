@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator
+from contextvars import Context
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -153,7 +154,8 @@ class Packing:
         if self._seen[name] % LOOK_EVERY:
             forms = [form for form in forms if not form.decided]
         if forms:
-            self._trying = asyncio.get_running_loop().create_task(self._try(turn, forms))
+            # In a context of its own: it is no part of the request's trace.
+            self._trying = asyncio.get_running_loop().create_task(self._try(turn, forms), context=Context())
             self._trying.add_done_callback(self._tried)
 
     async def settled(self) -> None:
