@@ -13,7 +13,7 @@ from random import Random
 import pytest
 
 from littoral.core.clock import ManualClock
-from littoral.core.errors import Unavailable
+from littoral.core.errors import Overloaded, Unavailable
 from littoral.core.request import InferAnswer
 from littoral.plan.allowance import ShareAllowance, TimedAllowance
 from littoral.runtime.asking import Asking
@@ -24,6 +24,7 @@ from littoral.runtime.placer import Placer
 from littoral.testing.simulated_time import run_simulated
 from sim.upstreams import (
     BEHAVIOURS,
+    NEVER_S,
     Here,
     Upstream,
     calibration,
@@ -241,6 +242,68 @@ def test_a_request_that_would_be_late_here_is_itself_the_trial_of_an_upstream_th
     assert told.answer.output("label").array[0] == b"dog"
     assert (upstream.calls, upstream.trials) == (1, 0)
     assert not peer.open
+
+
+def test_a_request_that_would_be_late_here_asks_an_upstream_that_was_left_alone_a_moment_ago() -> None:
+    # given an upstream that was silent for half a second and left alone, and runs here that take too long
+    async def trying() -> tuple[tuple[bool, bool], Told, Peer]:
+        upstream = Upstream(lambda now_s: NEVER_S if 1 <= now_s < 1.45 else 0.04)
+        here = Here(run_s=0.5)
+        placer, peer = _offloading(here, upstream, time)
+        for _ in range(3):
+            await _asked(placer, time)
+        here.refuses = True
+        await asyncio.sleep(1 - time.monotonic_s())
+        for _ in range(2):
+            with pytest.raises(Overloaded):
+                await _asked(placer, time)
+        await asyncio.sleep(1.5 - time.monotonic_s())
+        before = peer.open, peer.due
+
+        # when a request comes before it is time for a trial
+        told = await _asked(placer, time)
+        await asyncio.sleep(0.1)
+        await _asked(placer, time)
+        await placer.close()
+        return before, told, peer
+
+    time = clock()
+    before, told, peer = run_simulated(trying(), time)
+
+    # then it is answered there, and the next one finds the upstream in use
+    assert before == (True, False)
+    assert told.answer.output("label").array[0] == b"dog"
+    assert told.took_s == pytest.approx(0.04)
+    assert not peer.open
+
+
+def test_a_request_that_would_be_late_here_is_refused_at_once_while_its_upstream_is_gone_for_good() -> None:
+    # given an upstream that was well and has been silent for five seconds, and no room here
+    async def trying() -> tuple[float, int]:
+        upstream = Upstream(lambda now_s: 0.04 if now_s < 1 else NEVER_S)
+        here = Here(run_s=0.5)
+        placer, peer = _offloading(here, upstream, time)
+        for _ in range(3):
+            await _asked(placer, time)
+        here.refuses = True
+        await asyncio.sleep(1 - time.monotonic_s())
+        while time.monotonic_s() < 6:
+            with pytest.raises(Overloaded):
+                await _asked(placer, time)
+            await asyncio.sleep(0.3)
+        while peer.due:
+            await peer.try_again()
+
+        # when a request comes
+        calls, started_s = upstream.calls, time.monotonic_s()
+        with pytest.raises(Overloaded):
+            await _asked(placer, time)
+        await placer.close()
+        return time.monotonic_s() - started_s, upstream.calls - calls
+
+    # then nothing is sent for it, and nobody waits
+    time = clock()
+    assert run_simulated(trying(), time) == (0.0, 0)
 
 
 def test_an_answer_that_comes_late_brings_its_upstream_back_at_once() -> None:

@@ -27,6 +27,7 @@ from littoral.runtime.unawaited import Unawaited
 
 BESIDE_S = 2.0  # an audit or a look-out: nobody waits, yet a peer that takes longer is not well
 CORRECTION_S = 30.0
+HOPES_MAX = 16  # calls that a peer may owe before it is asked in mere hope
 IN_TIME_SHARE = 0.6  # an escalation that is less likely to be in time is not worth its bytes and the wait
 
 
@@ -99,6 +100,11 @@ class Asking:
             self._beside(turn, peer, lambda _: None, useful_s=self.left_s(turn))
         else:
             self._unawaited.run(peer.try_again())
+
+    def hope(self, turn: Turn, peer: Peer) -> None:
+        """Asks a peer that was left alone a moment ago about a request that has nothing to lose."""
+        if turn.in_vain and turn.asked is None and peer.waiting < HOPES_MAX and self._may_send(turn, peer) == "":
+            turn.asked = peer, self.call(turn, peer)
 
     def look_at(self, turn: Turn, peer: Peer, then: Callable[[InferAnswer], None] = lambda _: None) -> None:
         """Asks a peer about a request that it was not chosen for, if little is known of its link."""

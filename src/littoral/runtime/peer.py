@@ -42,6 +42,7 @@ TRIAL_S_MAX = 2.0
 LIMITS = BreakerLimits(failures_in_row_max=2, pause_s=0.5, pause_s_max=1.0, pause_growth=1.25, relapse_s_max=4.0)
 LOOK_OUT_S, LOOK_OUT_S_MAX = 0.25, 4.0  # each look-out waits twice as long as the one before
 HEDGE_AFTER, HEDGE_SHARE = 1.3, 0.75  # so many times what three in four calls stay below
+HOPE_S = 4.0  # so long after an answer an outage may be a short one
 OLD_S = 2.0  # an estimate of this age may be of another time
 
 
@@ -145,6 +146,11 @@ class Peer:
     def due(self) -> bool:
         """Whether the breaker would let a trial call out now."""
         return self.breaker.due(now_s=self._clock.monotonic_s())
+
+    @property
+    def just_left(self) -> bool:
+        """Whether the breaker keeps requests away, and did not a moment ago."""
+        return self.open and self.known().age_s < HOPE_S
 
     def known(self) -> LinkEstimate:
         """What is known of the link now."""
@@ -298,6 +304,7 @@ class Peer:
         self._doubtful = not in_time
         if not in_time:
             self._looked_out_s = -inf
+        if self.open or not in_time:
             self.breaker.heard()
         return answer
 

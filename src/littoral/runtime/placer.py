@@ -198,6 +198,8 @@ class Placer:
         for peer in turn.peers:
             if peer.due:
                 self._asking.try_again(turn, peer)
+            elif peer.just_left:
+                self._asking.hope(turn, peer)
             elif peer is not way.peer and peer.elsewhere(turn.target).typical_ms < way.cost_ms:
                 self._asking.look_at(turn, peer)
 
