@@ -7,9 +7,8 @@ breaker leaves a peer alone that fails or crawls; then asking costs nothing.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import inf
 from random import Random
 from typing import Protocol
@@ -23,6 +22,7 @@ from littoral.monitor.log import log_of
 from littoral.net.breaker import Breaker, BreakerLimits, BreakerState
 from littoral.net.estimate import Likely, LinkEstimate, LinkEstimator
 from littoral.runtime.crossing import Crossing
+from littoral.runtime.elsewhere import Elsewhere
 
 _LOG = log_of("runtime.peer")
 HOPS = "hops"
@@ -33,9 +33,7 @@ BLOCK, DIGEST, PREPARE = "block", "digest", "prepare"
 INPUT = "input"  # the block before the first: all of the model runs there, and what crosses is its packed input
 TAIL_NOT_READY = "tail_not_ready"
 SHARE_MIN = 0.01  # a smaller part of a model tells nothing of the whole
-RECENT_MAX = 32
 WAITING_MAX = 256  # calls at a time: each holds a connection and its request
-UNKNOWN_COMPUTE_MS = 20.0
 TRIAL_S_MAX = 2.0
 # A trial costs some hundred bytes; not to notice that an upstream is back costs answers. So each pause is about a
 # quarter of the time that it has been away, and a second at most. One that does well only in trials costs more.
@@ -81,30 +79,6 @@ class _Verdict:
         current = self.opened_count == self.breaker.opened_count
         self.opened_count = -1
         return current
-
-
-@dataclass(slots=True)
-class Elsewhere:
-    """What one model takes on a peer, by its replies: the middle of recent runs and waits, what nine in ten take."""
-
-    run_ms: float = UNKNOWN_COMPUTE_MS
-    wait_ms: float = 0.0
-    cautious_ms: float = 2 * UNKNOWN_COMPUTE_MS
-    _runs_ms: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_MAX))
-    _waits_ms: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_MAX))
-
-    @property
-    def typical_ms(self) -> float:
-        """The middle of recent runs, with their waits."""
-        return self.run_ms + self.wait_ms
-
-    def ran(self, run_ms: float, wait_ms: float = 0.0) -> None:
-        """One reply told what it took."""
-        self._runs_ms.append(run_ms)
-        self._waits_ms.append(wait_ms)
-        runs_ms, waits_ms = sorted(self._runs_ms), sorted(self._waits_ms)
-        self.run_ms, self.wait_ms = runs_ms[len(runs_ms) // 2], waits_ms[len(waits_ms) // 2]
-        self.cautious_ms = _ninth(runs_ms) + _ninth(waits_ms)
 
 
 class Peer:
@@ -401,7 +375,3 @@ def _plausible(value: object, ms_max: float) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= ms_max:
         return None
     return float(value)
-
-
-def _ninth(ordered: Sequence[float]) -> float:
-    return ordered[min(len(ordered) - 1, int(0.9 * len(ordered)))]
