@@ -84,6 +84,11 @@ class Form:
         self._ms.append(ms / units)
         self.bytes_per_unit, self.ms_per_unit = _middle(self._bytes), _middle(self._ms)
 
+    def forget(self) -> None:
+        """The model is another one: what the form does to its answers is not known."""
+        self.tries.clear()
+        self.fits = self.hopeless = False
+
     def tried(self, *, otherwise: bool) -> None:
         """One picture more was answered in this form and as it came."""
         self.tries.append(otherwise)
@@ -109,6 +114,7 @@ class Packing:
         self._runtime = runtime
         self._clock = clock
         self._seen: dict[str, int] = {}
+        self._digests: dict[str, str] = {}
         self._trying: asyncio.Task[None] | None = None
         self._room = asyncio.Semaphore(PACKS_MAX)
 
@@ -180,6 +186,10 @@ class Packing:
 
     def _form(self, model: Model, name: str) -> Form:
         forms = self.forms.setdefault(model.name, {})
+        if self._digests.get(model.name) != model.digest:
+            self._digests[model.name] = model.digest
+            for form in forms.values():
+                form.forget()
         known = forms.get(name)
         if known is None:
             known = forms[name] = Form(name, 1.0 - self.agreement_min)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from littoral.core.clock import RealClock
 from littoral.core.errors import Overloaded
 from littoral.core.request import InferAnswer, InferRequest
 from littoral.core.tensor import Tensor, bytes_array
+from littoral.model.model import Model
 from littoral.model.tasks.recoding import JPEG, LOSSLESS, WEBP
 from littoral.runtime.cascading import Cascade
 from littoral.runtime.lane import Served
@@ -65,15 +66,17 @@ class Site:
     here: Here
     packing: Packing
 
+    model: Model = field(default_factory=lambda: MODEL)
+
     async def answered(self, picture: bytes = BITMAP, *, count: int = 1, cascade: bool = False) -> None:
         """So many requests with a picture, each with what is tried beside it."""
         for _ in range(count):
             rule = Cascade("big", calibration()) if cascade else None
-            self.packing.ended(Turn(request(picture), MODEL, 0.0, 1.0, (), (), rule))
+            self.packing.ended(Turn(request(picture), self.model, 0.0, 1.0, (), (), rule))
             await self.packing.settled()
 
     def offered(self, picture: bytes = BITMAP, *, lossy: bool = True) -> list[str]:
-        return [one.codec for one in self.packing.crossings(request(picture), MODEL, len(picture), lossy=lossy)]
+        return [one.codec for one in self.packing.crossings(request(picture), self.model, len(picture), lossy=lossy)]
 
 
 def site(says: Says = lambda picture: "cat", *, agreement_min: float = 0.9) -> Site:
@@ -136,6 +139,21 @@ async def test_a_form_that_was_good_is_withdrawn_when_pictures_change() -> None:
     # then it is offered no more
     assert WEBP not in edge.offered()
     assert JPEG in edge.offered()
+
+
+async def test_another_version_of_the_model_has_to_be_tried_anew() -> None:
+    # given a form that kept all answers of a model
+    edge = site(agreement_min=0.9)
+    await edge.answered(count=29)
+    assert edge.offered() == ["", LOSSLESS, JPEG, WEBP]
+
+    # when the model is replaced by one with other weights
+    edge.model = replace(MODEL, digest="sha256:1")
+
+    # then only what loses nothing is offered, until as many pictures were tried again
+    assert edge.offered() == ["", LOSSLESS]
+    await edge.answered(count=29)
+    assert edge.offered() == ["", LOSSLESS, JPEG, WEBP]
 
 
 async def test_in_a_cascade_nothing_is_lost_and_nothing_run_for_it() -> None:
