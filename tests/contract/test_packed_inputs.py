@@ -70,12 +70,11 @@ async def test_a_raw_picture_crosses_with_every_pixel_in_fewer_bytes(
         divided_site(folder, BIG, f"http://127.0.0.1:{link.port}", cache=tmp_path, slow=60) as site,
     ):
         # when it has seen what a smaller form weighs
-        await until_crossed_as(site, pictures[0], LOSSLESS)
-        answers = [await site.ask(picture) for picture in pictures]
+        first = await until_crossed_as(site, pictures[0], LOSSLESS)
+        answers = [first, *[await site.ask(picture) for picture in pictures[1:]]]
 
         # then each answer that crossed so is exactly that of the picture as it came
         crossed = [(one, answer) for one, answer in zip(pictures, answers, strict=True) if "codec" in answer.parameters]
-        assert crossed
         for picture, answer in crossed:
             whole = await site.whole(picture)
             assert answer.output("score").array.tolist() == whole.output("score").array.tolist()
@@ -128,14 +127,16 @@ async def test_a_tensor_crosses_packed_to_a_peer_that_has_the_same_model(
             tensors = (Tensor(spec.name, spec.datatype, array),)
             return await site.plane.infer(InferRequest(BIG, tensors, parameters=parameters, budget_ms=30_000))
 
-        # when it is known what they weigh packed
-        until_s = time.monotonic() + 60
-        while (await asked(arrays[0])).parameters.get("codec") != ZSTD:
-            assert time.monotonic() < until_s, "it never crossed packed"
-        answers = [(await asked(array), await asked(array, stays=True)) for array in arrays]
+        async def packed(array: Array) -> InferAnswer:
+            until_s = time.monotonic() + 60
+            while (answer := await asked(array)).parameters.get("codec") != ZSTD:
+                assert time.monotonic() < until_s, "it never crossed packed"
+            return answer
+
+        # when each has crossed packed once
+        answers = [(await packed(array), await asked(array, stays=True)) for array in arrays]
 
     # then the answers are the very same, and come as those of any other request
-    assert {came.parameters.get("codec") for came, _ in answers} == {ZSTD}
     for came, whole in answers:
         assert came.parameters["plan"] == "offload"
         for output in whole.outputs:
@@ -156,4 +157,6 @@ async def test_a_cascade_sends_raw_pictures_with_every_pixel_only(tmp_path: Path
         answers = [await client.predict(LITTLE, picture) for _ in range(40)]
 
     # then they are packed without loss, and never otherwise
-    assert {answer.parameters.get("codec", "") for answer in answers if not answer.degraded} == {"", LOSSLESS}
+    codecs = {answer.parameters.get("codec", "") for answer in answers}
+    assert LOSSLESS in codecs
+    assert codecs <= {"", LOSSLESS}

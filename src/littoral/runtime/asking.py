@@ -136,7 +136,7 @@ class Asking:
             size_bytes = weigh(request)
             took_s = self._clock.monotonic_s() - started_s
             if took_s >= useful_s:
-                raise Expired("deadline_passed", "Packing the picture took all the time there was.")
+                raise Expired("deadline_passed", "Packing the input took all the time there was.")
         try:
             return await peer.ask(
                 request,
@@ -147,7 +147,7 @@ class Asking:
                 expects=turn.expects,
             )
         except Invalid:
-            if crossing.opened:  # until it is asked anew what it has
+            if crossing.opened and turn.codecs[peer.name]:  # until it is asked anew what it has
                 peer.opens -= {turn.target}
             raise
 

@@ -150,12 +150,14 @@ class Packing:
         if self._trying is not None:
             return
         found = packable(turn.request, turn.model)
-        if not found.units:
+        opened = ZSTD in found.forms
+        if not found.units or not any(peer.reads_packed(turn.target, opened=opened) for peer in turn.peers):
             return
         name = turn.model.name
         self._seen[name] = self._seen.get(name, 0) + 1
         forms = self._forms(turn.model, found)
-        if turn.cascade is not None or self.agreement_min >= 1.0:
+        judged = any(spec.name == "label" for spec in turn.expects)
+        if turn.cascade is not None or self.agreement_min >= 1.0 or not judged:
             forms = [form for form in forms if form.lossless]
         if self._seen[name] % LOOK_EVERY:
             forms = [form for form in forms if not form.decided]
@@ -198,13 +200,12 @@ class Packing:
     async def _try(self, turn: Turn, forms: list[Form]) -> None:
         """Packs one input into some forms and, for those that lose something, asks the model here about both."""
         request, true = replace(turn.request, outputs=(), parameters={}, budget_ms=None), None
-        judged = "label" in {spec.name for spec in turn.expects}
         for form in forms:
-            smaller = await self._pack(request, turn.model, form.name)
-            if smaller is None or form.lossless or not judged:
-                continue
-            if not self._runtime.spare(request):
+            if not form.lossless and not self._runtime.spare(request):
                 return
+            smaller = await self._pack(request, turn.model, form.name)
+            if smaller is None or form.lossless:
+                continue
             true = true or await self._ask(request)
             form.tried(otherwise=differs(true, await self._ask(_showing(request, smaller))))
 

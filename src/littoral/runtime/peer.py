@@ -141,8 +141,12 @@ class Peer:
         """The way to cross that takes least now, of those that the peer can read; the first is as it came."""
         if len(crossings) == 1:
             return crossings[0]
-        packed = [one for one in crossings[1:] if (model in self.opens if one.opened else model not in self.as_tensors)]
+        packed = [one for one in crossings[1:] if self.reads_packed(model, opened=one.opened)]
         return min((crossings[0], *packed), key=self.crossing_ms)
+
+    def reads_packed(self, model: str, *, opened: bool) -> bool:
+        """Whether it reads a packed input of a model: a picture in another form, or one that has to be `opened`."""
+        return model in self.opens if opened else model not in self.as_tensors
 
     def crossing_ms(self, crossing: Crossing) -> float:
         """What packing and sending usually take."""

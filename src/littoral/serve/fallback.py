@@ -1,9 +1,9 @@
 """Several addresses of one server, in order of preference: one is in use, and the next stand in where it fails.
 
-A request whose connection fails before an answer goes out once more, over the next address, while there is time; the
-one that answers is in use from then on. Small questions find out which addresses work where the one in use is silent,
-and those before it are asked from time to time and taken back. What the server itself says, a refusal too, is an answer
-and changes nothing.
+A request whose connection fails before an answer goes out once more, over the next address, while there is time and
+where no more than one in ten does so; the one that answers is in use from then on. Small questions find out which
+addresses work where the one in use is silent, and those before it are asked from time to time and taken back. What the
+server itself says, a refusal too, is an answer and changes nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from littoral.core.clock import Clock
 from littoral.core.errors import Expired, LittoralError, Unavailable
 from littoral.monitor.log import log_of
 from littoral.serve.client.conversation import Dialect
+from littoral.serve.client.retry import RetryBudget
 from littoral.serve.client.wire import Ask, AsyncWire, Reply
 
 T = TypeVar("T")
@@ -24,6 +25,7 @@ T = TypeVar("T")
 _LOG = log_of("serve.fallback")
 _NO_ANSWER_CAME = ("server_away", "connection_lost")
 _BAD_GATEWAY, _UNAVAILABLE = 502, 503
+RESERVE = 10.0  # requests that may be on their way when a connection breaks, and are all sent again
 PATIENCE_SHARE = 1 / 3  # of a question's time: then the next address is asked, too
 # One that answers small questions and fails with requests must not be taken back again and again.
 STEADY_S = 60.0
@@ -100,6 +102,7 @@ class Fallback:
         self.lines = tuple(lines)
         self._name = name
         self._clock = clock
+        self._budget = RetryBudget(reserve=RESERVE)
         self._number = 0
         self._changes = 0
 
@@ -115,6 +118,7 @@ class Fallback:
 
         `asked` words it for an address, with the seconds that are gone by then. Raises what a wire raises.
         """
+        self._budget.earn()
         began_s, number, changes = self._clock.monotonic_s(), self._number, self._changes
         first = self.lines[number]
         came = await _sent(first, asked(first, 0.0), timeout_s)
@@ -123,7 +127,7 @@ class Fallback:
         other = self._other(number)
         gone_s = self._clock.monotonic_s() - began_s
         try:
-            if other is None or gone_s >= min(useful_s, timeout_s):
+            if other is None or gone_s >= min(useful_s, timeout_s) or not self._budget.spend():
                 raise came
             second = self.lines[other]
             try:

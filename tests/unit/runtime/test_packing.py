@@ -18,8 +18,9 @@ from littoral.model.tasks.recoding import JPEG, LOSSLESS, WEBP
 from littoral.runtime.cascading import Cascade
 from littoral.runtime.lane import Served
 from littoral.runtime.packing import LOOK_EVERY, SIZES_MIN, Packing
+from littoral.runtime.peer import Peer
 from littoral.runtime.placed import Turn
-from sim.upstreams import calibration, little_model
+from sim.upstreams import Upstream, calibration, little_model
 from unit.model.tasks.encoded import encode, gradient, noise
 
 pytestmark = pytest.mark.anyio
@@ -67,12 +68,13 @@ class Site:
     packing: Packing
 
     model: Model = field(default_factory=lambda: MODEL)
+    peer: Peer = field(default_factory=lambda: Peer("cloud", Upstream(lambda now_s: 0.0), clock=RealClock()))
 
     async def answered(self, picture: bytes = BITMAP, *, count: int = 1, cascade: bool = False) -> None:
         """So many requests with a picture, each with what is tried beside it."""
         for _ in range(count):
             rule = Cascade("big", calibration()) if cascade else None
-            self.packing.ended(Turn(request(picture), self.model, 0.0, 1.0, (), (), rule))
+            self.packing.ended(Turn(request(picture), self.model, 0.0, 1.0, (), (self.peer,), rule))
             await self.packing.settled()
 
     def offered(self, picture: bytes = BITMAP, *, lossy: bool = True) -> list[str]:
@@ -176,6 +178,15 @@ async def test_while_somebody_wants_the_core_nothing_is_tried_on_it() -> None:
     await edge.answered(count=10)
     assert edge.here.asked == []
     assert edge.offered() == ["", LOSSLESS]
+    assert [form.name for _, form in edge.packing.all_forms() if form.known] == [LOSSLESS]
+
+
+async def test_where_every_upstream_takes_tensors_only_nothing_is_tried() -> None:
+    edge = site()
+    edge.peer.as_tensors = frozenset({MODEL.name})
+    await edge.answered(count=10)
+    assert edge.here.asked == []
+    assert edge.offered() == [""]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
@@ -216,5 +227,5 @@ async def test_what_was_packed_is_counted_with_what_it_saved() -> None:
 
 async def test_closing_ends_what_is_being_tried() -> None:
     edge = site()
-    edge.packing.ended(Turn(request(BITMAP), MODEL, 0.0, 1.0, (), (), None))
+    edge.packing.ended(Turn(request(BITMAP), MODEL, 0.0, 1.0, (), (edge.peer,), None))
     await asyncio.wait_for(edge.packing.close(), 5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from littoral.core.clock import ManualClock
 from littoral.core.errors import Denied, Expired, Invalid, LittoralError, Unavailable
 from littoral.serve.client.http_dialect import HttpDialect
 from littoral.serve.client.wire import Ask, Reply
-from littoral.serve.fallback import PAUSE_S, PAUSE_S_MAX, STEADY_S, Fallback, Line
+from littoral.serve.fallback import PAUSE_S, PAUSE_S_MAX, RESERVE, STEADY_S, Fallback, Line
 from littoral.testing.simulated_time import run_simulated
 
 FINE = Reply(200, {}, b"{}")
@@ -123,6 +124,28 @@ def test_a_request_whose_connection_fails_goes_out_once_more_over_the_next_addre
     assert [record.message for record in caplog.records] == [
         "Upstream grpc://hub:8001 is asked over http://hub:8000 now: Nobody answers there."
     ]
+
+
+def test_no_more_than_one_request_in_ten_is_sent_again() -> None:
+    # given addresses that take turns: whichever is asked first breaks the connection
+    stage = Stage([Wire(), Wire()])
+
+    async def story() -> int:
+        answered = 0
+        for _ in range(200):
+            stage.wires[stage.in_use].says, stage.wires[1 - stage.in_use].says = away(), FINE
+            with suppress(Unavailable):
+                await stage.ask()
+                answered += 1
+        return answered
+
+    # when many requests come
+    answered = stage.run(story())
+
+    # then a tenth of them, and the few that may be under way at once, went out again, and only those were answered
+    again = sum(len(wire.asked) for wire in stage.wires) - 200
+    assert again == answered
+    assert 20 <= again <= 200 / 10 + RESERVE
 
 
 @pytest.mark.parametrize("second", [away("connection_lost"), Invalid("tls_files_wrong", "It cannot be opened.")])
